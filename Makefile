@@ -1,0 +1,64 @@
+# The two commands are `make demo` and `make test`; the rest is here for developers.
+# Everything is done by meson and ninja underneath; each flavour has its own folder.
+
+PREFIX ?= /usr/local
+EXAMPLE ?= orders
+PYTHON ?= /usr/bin/python3
+PYTEST = $(PYTHON) -m pytest -q
+RELEASE = build
+UNIT = meson test --print-errorlogs --no-rebuild -q -C
+
+.PHONY: all packages demo test bench fuzz drill soak install format tidy unit asan tsan coverage \
+	dev clean integration
+
+all: packages
+	@test -f $(RELEASE)/build.ninja || meson setup $(RELEASE) --prefix=$(PREFIX) > $(RELEASE).log || \
+		(cat $(RELEASE).log; exit 1)
+	@rm -f $(RELEASE).log
+	@ninja -C $(RELEASE) --quiet
+	@$(PYTHON) tools/tidy.py
+
+# Installs what is missing when root, and otherwise names it in one line to copy.
+packages:
+	@tools/packages build
+
+demo: all
+	@tools/packages demo
+	@examples/run $(EXAMPLE)
+
+test: all
+	@tools/packages test
+	@tools/test
+
+bench: all
+	@tools/packages bench
+	@tests/bench/run
+
+fuzz:
+	@tools/packages fuzz
+	@tests/fuzz/run
+
+drill: all
+	@tools/packages test
+	@$(PYTEST) tests/drill
+
+soak: drill
+
+dev asan tsan coverage:
+	@tools/packages test
+	@tools/flavour $@
+
+unit: dev
+
+install: all
+	meson install -C $(RELEASE) --no-rebuild
+
+format:
+	@tools/packages format
+	clang-format-19 -i $$(git ls-files '*.c' '*.h')
+
+tidy:
+	@$(PYTHON) tools/tidy.py
+
+clean:
+	rm -rf build build-*

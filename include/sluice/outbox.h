@@ -1,0 +1,106 @@
+/*
+ * sluice/outbox.h - change data and publish its event in one transaction.
+ *
+ *     sluice_begin(database, &error);
+ *     ... the service's own statements on the same connection ...
+ *     sluice_publish(database, &event, id, &error);
+ *     sluice_commit(database, &error);
+ *
+ * The event is a row of the outbox table, written by the caller's transaction: it leaves with the
+ * commit and vanishes with the rollback. A relay brings it to the broker.
+ *
+ * A `sluice_database` is one connection. It is used by one thread at a time; open one a thread.
+ */
+#ifndef SLUICE_OUTBOX_H
+#define SLUICE_OUTBOX_H
+
+#include <sluice/error.h>
+#include <sluice/event.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sqlite3;
+
+typedef struct sluice_database sluice_database;
+
+/**
+ * Open a connection of our own and create or upgrade sluice's tables in it.
+ *
+ * `url` is "sqlite:FILE"; the file is made if it is missing. On success `*ret_database` is the
+ * caller's, to be closed with sluice_database_close. Blocks for disk access, and up to five seconds
+ * for another connection's lock. Fails with SLUICE_INVALID (a URL we do not know),
+ * SLUICE_UNSUPPORTED (postgresql: and mariadb: in this version), SLUICE_READ_ONLY,
+ * SLUICE_UNAVAILABLE, SLUICE_CORRUPT, SLUICE_NO_SCHEMA (made by a newer version), SLUICE_NO_SPACE,
+ * SLUICE_BUSY.
+ */
+SLUICE_EXPORT SLUICE_CHECKED int sluice_database_open(
+    const char *url, sluice_database **ret_database, struct sluice_error *error);
+
+/**
+ * Work on a connection that the caller already has, in a transaction or not.
+ *
+ * `handle` stays the caller's: it must outlive the returned object and is not closed with it, and
+ * none of its settings is changed. Sluice's tables must be there (`sluice init`, or
+ * sluice_database_open once); SLUICE_NO_SCHEMA otherwise. Nothing is begun or committed.
+ */
+SLUICE_EXPORT SLUICE_CHECKED int sluice_database_adopt_sqlite(
+    struct sqlite3 *handle, sluice_database **ret_database, struct sluice_error *error);
+
+/**
+ * Close the connection (an adopted one stays open) and free the object; NULL is fine.
+ *
+ * A transaction of ours that is still open is rolled back.
+ */
+SLUICE_EXPORT void sluice_database_close(sluice_database *database);
+
+/**
+ * The SQLite handle under the connection, for the service's own statements; NULL on other stores.
+ *
+ * Borrowed: it lives as long as `database`. BEGIN and COMMIT may be done on it, too.
+ */
+SLUICE_EXPORT struct sqlite3 *sluice_database_sqlite(sluice_database *database);
+
+/**
+ * Begin a transaction that may write, so that it cannot fail for a lock later.
+ *
+ * Blocks up to five seconds for another writer, then SLUICE_BUSY (retry). SLUICE_IN_TRANSACTION if
+ * one is open on this connection.
+ */
+SLUICE_EXPORT SLUICE_CHECKED int sluice_begin(
+    sluice_database *database, struct sluice_error *error);
+
+/**
+ * Commit: data and events are durable when this returns 0, and gone if it returns -1.
+ *
+ * Blocks until the disk has it. SLUICE_NO_TRANSACTION if none is open. After a failure the
+ * transaction is rolled back.
+ */
+SLUICE_EXPORT SLUICE_CHECKED int sluice_commit(
+    sluice_database *database, struct sluice_error *error);
+
+/**
+ * Roll back: data and events of the transaction are gone.
+ *
+ * SLUICE_NO_TRANSACTION if none is open.
+ */
+SLUICE_EXPORT int sluice_rollback(sluice_database *database, struct sluice_error *error);
+
+/**
+ * Publish an event with the transaction that is open on this connection.
+ *
+ * `event` is borrowed for the call; its id and time are ignored and made here. If `ret_id` is not
+ * NULL it receives the event's id. Outside of a transaction nothing is written and the call fails
+ * with SLUICE_NO_TRANSACTION. SLUICE_INVALID and SLUICE_TOO_LARGE name the field and the limit.
+ * After any failure the transaction is still open and holds what it held before the call.
+ */
+SLUICE_EXPORT SLUICE_CHECKED int sluice_publish(sluice_database *database,
+    const struct sluice_event *event, char ret_id[SLUICE_EVENT_ID_SIZE],
+    struct sluice_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * event/event.h - an event inside our own code: views of the public struct's parts, and its rules.
+ *
+ * Between the outbox row and the broker an event's headers stay the JSON text that the row holds
+ * (an object of strings); only a consumer's handler gets them as names and values.
+ */
+#ifndef SL_EVENT_EVENT_H
+#define SL_EVENT_EVENT_H
+
+#include <sluice/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/text.h"
+
+/* All views belong to whoever made the event: a batch, a row, a caller. */
+struct sl_event {
+    char id[SLUICE_EVENT_ID_SIZE];
+    bool has_key;
+    struct sl_text topic;
+    struct sl_text key; /* empty without a key */
+    struct sl_text type;
+    struct sl_text payload;
+    struct sl_text headers; /* JSON object text, "{}" at least */
+    int64_t time_ms;
+};
+
+/**
+ * Check a publisher's event against the limits of sluice/event.h.
+ *
+ * Pure. SLUICE_INVALID or SLUICE_TOO_LARGE, naming the field, the limit and what was found.
+ */
+int sl_event_check(const struct sluice_event *event, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Check an event that comes out of a table, into which anybody may have written: the same limits.
+ *
+ * Pure. The reaction is always SLUICE_REJECT: the event is condemned, not the table.
+ */
+int sl_event_check_row(const struct sl_event *event, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Whether the text is a legal topic name: 1 to 249 of [A-Za-z0-9._-], not "." or "..".
+ */
+bool sl_event_is_topic(struct sl_text text);
+
+/**
+ * Whether the text is an event id: a UUID in 36 lower-case characters.
+ */
+bool sl_event_is_id(struct sl_text text);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * tests/support/unit.h - what a unit test program needs around Check.
+ *
+ * A test is named as a sentence: START_TEST(batch_closes_when_byte_limit_is_reached). Each program
+ * ends with UNIT_MAIN(suite name, test, test, ...). Tests run each in a process of its own, but not
+ * under sanitizers, where CK_FORK=no is set by meson.
+ */
+#ifndef TESTS_SUPPORT_UNIT_H
+#define TESTS_SUPPORT_UNIT_H
+
+#include <check.h>
+#include <stdlib.h>
+
+
+#define UNIT_MAIN(name, ...)                                                                       \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        const TTest *tests[] = {__VA_ARGS__};                                                      \
+        Suite *suite = suite_create(name);                                                         \
+        TCase *unit_case = tcase_create(name);                                                     \
+        tcase_set_timeout(unit_case, 60);                                                          \
+        for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {                            \
+            tcase_add_test(unit_case, tests[i]);                                                   \
+        }                                                                                          \
+        suite_add_tcase(suite, unit_case);                                                         \
+        SRunner *runner = srunner_create(suite);                                                   \
+        srunner_run_all(runner, CK_NORMAL);                                                        \
+        int failed = srunner_ntests_failed(runner);                                                \
+        srunner_free(runner);                                                                      \
+        return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;                                          \
+    }
+
+#endif
