@@ -281,6 +281,13 @@ int sl_store_held_remove(struct sl_store *store, int64_t number, int64_t now_ms,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
+ * Let the next waiting event of the same key retry now, unless one is retrying already. For a head
+ * that failed permanently where the policy is to skip it.
+ */
+int sl_store_held_next(struct sl_store *store, int64_t number, int64_t now_ms,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
  * Visit the retrying event of a stage that is due first. `*ret_due_ms` is when it is due, or
  * INT64_MAX if there is none; it is visited only if that is not after `now_ms`.
  */
