@@ -319,6 +319,30 @@ static enum MHD_Result cancel_order(
                      "order %" PRId64 " is %s and can no longer be cancelled", id, order.status);
 }
 
+/* Not ours: say which part is wrong, the id, the method or the path. */
+static enum MHD_Result answer_unknown(const struct request *request)
+{
+    static const char *const paths[] = {
+        "/orders", "/orders/*", "/orders/*/cancel", "/orders/*/stream/direct", "/items", "/"};
+    int64_t id = 0;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (request_is(request, NULL, paths[i], &id)) {
+            return answer_message(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%s does not take %s",
+                paths[i], request->method);
+        }
+    }
+    if (strncmp(request->path, "/orders/", 8) == 0) {
+        char text[24];
+        snprintf(
+            text, sizeof(text), "%.*s", (int)strcspn(request->path + 8, "/"), request->path + 8);
+        if (parse_id(text) < 0) {
+            return answer_message(request, MHD_HTTP_BAD_REQUEST,
+                "'%s' is not the id of an order, which is a whole number from 1", text);
+        }
+    }
+    return answer_message(request, MHD_HTTP_NOT_FOUND, "there is nothing at %s", request->path);
+}
+
 static enum MHD_Result on_request(void *context, const struct request *request)
 {
     struct order_service *service = context;
@@ -341,9 +365,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/", NULL)) {
         return answer_bytes(request, "text/html; charset=utf-8", orders_page, orders_page_size);
     }
-    return answer_message(request, MHD_HTTP_NOT_FOUND,
-        "there is no %s %s here; an order's id is a whole number from 1", request->method,
-        request->path);
+    return answer_unknown(request);
 }
 
 /* --- time-outs and the whole ----------------------------------------------------------------- */

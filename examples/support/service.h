@@ -100,8 +100,8 @@ enum MHD_Result answer_bytes(
     const struct request *request, const char *content_type, const void *bytes, size_t size);
 
 /**
- * Whether the request has this method and a path of this pattern, where `*` stands for a whole
- * number above 0, which goes to `*ret_number`. At most one `*`.
+ * Whether the request has this method (NULL: any; GET is HEAD, too) and a path of this pattern,
+ * where `*` stands for a whole number above 0, which goes to `*ret_number`. At most one `*`.
  */
 int request_is(
     const struct request *request, const char *method, const char *pattern, int64_t *ret_number);
