@@ -146,7 +146,8 @@ int sl_sqlite_outbox_state(
         " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'sluice_outbox'), 0),"
         " coalesce((SELECT created_at FROM sluice_outbox WHERE position > r.position"
         "           ORDER BY position LIMIT 1), 0),"
-        " coalesce((SELECT max(position) FROM sluice_outbox), 0) "
+        " coalesce((SELECT max(position) FROM sluice_outbox), 0),"
+        " coalesce((SELECT min(position) FROM sluice_outbox), 0) "
         "FROM sluice_relay r WHERE r.name = 'relay'",
         error);
     if (statement == NULL) {
@@ -158,6 +159,7 @@ int sl_sqlite_outbox_state(
         int64_t newest = sqlite3_column_int64(statement, 3);
         *ret_state = (struct sl_outbox_state) {
             .position = position,
+            .first_position = sqlite3_column_int64(statement, 4),
             .last_position = sqlite3_column_int64(statement, 1),
             .oldest_unsent_ms = sqlite3_column_int64(statement, 2),
             .unsent_count = newest > position ? newest - position : 0,

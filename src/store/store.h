@@ -64,6 +64,7 @@ struct sl_outbox_batch {
 
 struct sl_outbox_state {
     int64_t position;         /* how far the relay has confirmed */
+    int64_t first_position;   /* of the oldest row that is retained; 0 if there is none */
     int64_t last_position;    /* of the newest row ever written */
     int64_t unsent_count;     /* rows behind `position` */
     int64_t oldest_unsent_ms; /* when the first of them was written (Unix time); 0 if none */
