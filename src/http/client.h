@@ -1,5 +1,5 @@
 /*
- * http/client.h - an HTTP/1.1 client on a libuv loop, with a bounded pool of kept-alive connections.
+ * http/client.h - an HTTP/1.1 client on a libuv loop, with a bounded pool of idle connections.
  *
  * A call is one request and its response. Its handlers come on the loop's thread and never from
  * inside of a call of these functions. Exactly one of on_end and on_fail ends a call, and the call
