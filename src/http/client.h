@@ -60,7 +60,6 @@ struct sl_call_request {
     const struct sl_http1_header *headers; /* with Host; without the framing's fields */
     size_t header_count;
     int64_t content_length; /* of the body that sl_call_write will bring; 0: none, -1: chunked */
-    int64_t head_timeout_ms; /* 0: the client's */
     const struct sl_call_handlers *handlers;
     void *context;
 };

@@ -11,6 +11,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 struct sl_frame {
     uint32_t reference_count;
@@ -20,7 +21,10 @@ struct sl_frame {
     char bytes[];
 };
 
-enum { SL_FRAME_DATA_MAX = 16 * 1024 * 1024 };
+enum {
+    SL_FRAME_DATA_MAX = 16 * 1024 * 1024, /* of one frame's plain bytes */
+    SL_FRAME_SIZE_MAX = 256 * 1024 * 1024 /* of what is gathered */
+};
 
 /**
  * Build a frame from a copy of `size` (1 to SL_FRAME_DATA_MAX) bytes; the caller holds the one
@@ -29,9 +33,10 @@ enum { SL_FRAME_DATA_MAX = 16 * 1024 * 1024 };
 struct sl_frame *sl_frame_new(const void *data, size_t size) __attribute__((warn_unused_result));
 
 /**
- * Build a frame without chunk dress around bytes that are sent as they are (a head, say). As above.
+ * Build a frame without chunk dress from several pieces, leaving out their first `skip` bytes. As
+ * above.
  */
-struct sl_frame *sl_frame_new_plain(const void *data, size_t size)
+struct sl_frame *sl_frame_gather(const struct iovec *pieces, size_t count, size_t skip)
     __attribute__((warn_unused_result));
 
 /**

@@ -171,6 +171,12 @@ void sl_exchange_respond(struct sl_exchange *exchange, int status, const char *c
     const void *body, size_t size);
 
 /**
+ * As sl_exchange_respond, with the fields of `response`; its content_length is not looked at.
+ */
+void sl_exchange_respond_with(struct sl_exchange *exchange,
+    const struct sl_http_response *response, const void *body, size_t size);
+
+/**
  * Answer with `{"error": "..."}` and finish: what happened, why, what to do. `format` is printf's.
  */
 void sl_exchange_fail(struct sl_exchange *exchange, int status, const char *format, ...)
@@ -220,5 +226,11 @@ size_t sl_exchange_queued(const struct sl_exchange *exchange);
  * For chunked and until-close responses only, where each written frame stands for itself.
  */
 size_t sl_exchange_drop_queued(struct sl_exchange *exchange);
+
+/**
+ * Let the kernel hold about `size` bytes of this connection's output at most, so that what a slow
+ * reader costs is known and its queue here begins to show it early. For long streams of events.
+ */
+void sl_exchange_limit_send_buffer(struct sl_exchange *exchange, int size);
 
 #endif
