@@ -30,7 +30,7 @@
 
 struct sl_gateway;
 
-/* What a stream route tells of. Templates: {name} of the path, {query.x}, {header.x}, {cookie.x}. */
+/* What a stream route tells. Templates: {name} of the path, {query.x}, {header.x}, {cookie.x}. */
 struct sl_stream_options {
     const char *topic;
     const char *key;      /* template: which key the client hears of */
