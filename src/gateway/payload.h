@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/text.h"
 
 enum { SL_EVENT_NAME_SIZE_MAX = 256 };
 

@@ -32,7 +32,7 @@ static void count_queued(struct sl_stream *stream, size_t queued)
 /* Send the head, and how long to wait before coming back. */
 static int start_response(struct sl_stream *stream)
 {
-    static const struct sl_http1_header headers[] = {
+    const struct sl_http1_header headers[] = {
         {SL_TEXT("Content-Type"), SL_TEXT("text/event-stream")},
         {SL_TEXT("Cache-Control"), SL_TEXT("no-store, no-transform")},
         {SL_TEXT("X-Accel-Buffering"), SL_TEXT("no")},
@@ -204,8 +204,9 @@ static bool claim_place(struct sl_stream *stream)
     }
     bool has_id = read_id(stream->exchange, &id) == SL_SESSION_ID_PARSED;
     uv_gettimeofday(&now);
-    int result = sl_owners_claim(&stream->route->stream->owners, owner_of(stream), sl_stream_key(stream),
-        has_id ? id.generation : 0, now.tv_sec * 1000 + now.tv_usec / 1000, stream,
+    int64_t now_ms = now.tv_sec * 1000 + now.tv_usec / 1000;
+    int result = sl_owners_claim(&stream->route->stream->owners, owner_of(stream),
+        sl_stream_key(stream), has_id ? id.generation : 0, now_ms, stream,
         &stream->session.generation, &replaced);
     if (result == 0) {
         refuse_replaced(stream, &id);
@@ -264,7 +265,8 @@ static void take_answer(struct sl_stream *stream, struct sl_text body)
     if (sl_payload_read(&stream->route->stream->rules, body, &scratch, &facts, &error) != 0) {
         sl_log(SL_LOG_WARN, "a snapshot cannot be used", "route=%s reason=\"%s\"",
             stream->route->path, error.text);
-        sl_stream_answer_unavailable(stream, "the service behind this stream gave an unusable answer");
+        sl_stream_answer_unavailable(
+            stream, "the service behind this stream gave an unusable answer");
     } else {
         struct sl_snapshot snapshot = {facts.type, body, facts.version, facts.is_final};
         go_live(stream, &snapshot);

@@ -1,5 +1,7 @@
 #include "gateway/template.h"
 
+#include <sys/types.h>
+
 #include "base/parse.h"
 
 static bool is_name_char(char byte)

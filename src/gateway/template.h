@@ -16,7 +16,7 @@
 
 enum { SL_PATTERN_PARAMETERS_MAX = 8, SL_TEMPLATE_PARTS_MAX = 32, SL_VALUE_SIZE_MAX = 1024 };
 
-/* A path pattern, "/orders/{id}/stream" or "/wallet/**". Its text must outlive it. */
+/* A path pattern; two stars at its end stand for any rest. Its text must outlive it. */
 struct sl_pattern {
     struct sl_text text;
     struct sl_text names[SL_PATTERN_PARAMETERS_MAX];
