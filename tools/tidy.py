@@ -25,8 +25,9 @@ LAYERS: dict[str, set[str]] = {
     "event": {"wire"},
     "flow": {"event"},
     "http": {"wire"},
-    "broker": {"event", "wire"},
-    "store": {"event", "flow", "wire"},
+    "sqlite": set(),
+    "broker": {"event", "wire", "sqlite"},
+    "store": {"event", "flow", "wire", "sqlite"},
     "lib": {"event", "flow", "store", "broker"},
     "relay": {"event", "flow", "store", "broker"},
     "gateway": {"event", "wire", "http", "broker"},
@@ -37,7 +38,7 @@ LAYERS: dict[str, set[str]] = {
 # library header -> the layers that may include it
 LIBRARIES: dict[str, set[str]] = {
     "uv.h": {"base", "http", "broker", "lib", "relay", "gateway", "console", "cli"},
-    "sqlite3.h": {"store", "broker"},
+    "sqlite3.h": {"sqlite", "store", "broker"},
     "sqlite3ext.h": {"store"},
     "jansson.h": {"wire", "console", "cli"},
     "yaml.h": {"cli"},

@@ -1,0 +1,323 @@
+/*
+ * store/store.h - the database of a service: outbox, inbox, dead letters and the relay's position.
+ *
+ * One const vtable with an implementation a database; SQLite today. A store is one connection and
+ * belongs to one thread. Whatever is said to be "in the open transaction" fails with
+ * SLUICE_NO_TRANSACTION when there is none; the other functions must not be called inside one that
+ * the caller wants to keep small, since they take part in it.
+ */
+#ifndef SL_STORE_STORE_H
+#define SL_STORE_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "event/event.h"
+#include "flow/delivery.h"
+
+struct sqlite3;
+struct sl_store;
+
+enum sl_store_mode {
+    SL_STORE_CREATE,  /* make the file and the tables, or upgrade them */
+    SL_STORE_EXISTING /* the tables must be there and of this version */
+};
+
+/* The stage of a dead letter: the relay's, or the name of a consumer. */
+#define SL_STAGE_RELAY "relay"
+
+enum sl_held_state { SL_HELD_RETRYING, SL_HELD_WAITING, SL_HELD_FAILED };
+
+/* An event that does not flow: a row of the dead-letter table. Views live during the visit. */
+struct sl_held {
+    int64_t number; /* rises within a key in the order of its events */
+    struct sl_text stage;
+    struct sl_event event;
+    enum sl_held_state state;
+    int attempts;
+    int64_t next_attempt_ms; /* retrying: Unix time */
+    int64_t held_ms;         /* since when, Unix time */
+    struct sl_text reason;
+};
+
+/* What to put into the dead-letter table. */
+struct sl_hold {
+    const char *stage;
+    const struct sl_event *event;
+    enum sl_held_state state;
+    int attempts;
+    int64_t next_attempt_ms;
+    int64_t now_ms;
+    const char *reason;
+};
+
+/* Rows of the outbox, in commit order. Owns its memory; reused from read to read. */
+struct sl_outbox_batch {
+    struct sl_event *events;
+    int64_t *positions;
+    size_t count;
+    size_t capacity;
+    char *bytes;
+    size_t bytes_size;
+    size_t bytes_capacity;
+};
+
+struct sl_outbox_state {
+    int64_t position;         /* how far the relay has confirmed */
+    int64_t last_position;    /* of the newest row ever written */
+    int64_t unsent_count;     /* rows behind `position` */
+    int64_t oldest_unsent_ms; /* when the first of them was written (Unix time); 0 if none */
+};
+
+struct sl_held_count {
+    struct sl_text stage;
+    int64_t retrying_count;
+    int64_t waiting_count;
+    int64_t failed_count;
+    int64_t held_keys; /* keys that do not flow */
+};
+
+struct sl_consumer_count {
+    struct sl_text name;
+    int64_t applied_total;
+    int64_t duplicates_total;
+    int64_t failures_total;
+    int64_t updated_ms;
+};
+
+/* A choice of dead letters; a field that is NULL or 0 does not restrict. */
+struct sl_held_filter {
+    const char *stage;
+    const char *topic;
+    const char *key;
+    const char *event_id;
+    int64_t limit; /* 0: 1,000 */
+};
+
+/**
+ * Open the store of a URL: "sqlite:FILE". On success `*ret_store` is the caller's.
+ *
+ * SLUICE_UNSUPPORTED for postgresql: and mariadb: in this version; SLUICE_INVALID for what is no
+ * database's URL; SLUICE_NO_SCHEMA if the tables are missing, or newer than this program.
+ */
+int sl_store_open(const char *url, enum sl_store_mode mode, struct sl_store **ret_store,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * A store on somebody else's SQLite connection, which must outlive it and is never closed.
+ */
+int sl_store_adopt_sqlite(struct sqlite3 *handle, struct sl_store **ret_store,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Close and free; NULL is fine. A transaction of ours that is open is rolled back.
+ */
+void sl_store_close(struct sl_store *store);
+
+/**
+ * The SQL that creates the tables of a URL's kind of database, for people to read. Constant.
+ */
+int sl_store_schema(const char *url, const char **ret_sql, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * The SQLite handle under the store; NULL on others. Borrowed.
+ */
+struct sqlite3 *sl_store_sqlite(struct sl_store *store);
+
+/**
+ * The database's identity: a UUID that its tables were made with.
+ */
+const char *sl_store_id(const struct sl_store *store);
+
+/**
+ * Give the database a new identity and forget the relay's position: the relay then takes it for a
+ * new one and sends every retained row again. The way out after a restore from a backup.
+ */
+int sl_store_renew_id(struct sl_store *store, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * The file to watch for commits (base/watch.h), or NULL. Borrowed.
+ */
+const char *sl_store_watch_file(const struct sl_store *store);
+
+/**
+ * Whether another connection has committed since the last call. Cheap. True when in doubt.
+ */
+bool sl_store_has_changed(struct sl_store *store);
+
+/**
+ * Begin a transaction that may write. SLUICE_IN_TRANSACTION if one is open.
+ */
+int sl_store_begin(struct sl_store *store, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Commit; on failure the transaction is rolled back. SLUICE_NO_TRANSACTION if none is open.
+ */
+int sl_store_commit(struct sl_store *store, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Roll back, if a transaction is open.
+ */
+void sl_store_rollback(struct sl_store *store);
+
+/**
+ * Whether a transaction is open on the connection.
+ */
+bool sl_store_in_transaction(const struct sl_store *store);
+
+/**
+ * Set a savepoint in the open transaction; savepoints do not nest.
+ */
+int sl_store_savepoint(struct sl_store *store, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Keep (`is_kept`) or undo what was done since the savepoint, and remove it.
+ */
+int sl_store_savepoint_end(struct sl_store *store, bool is_kept, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Write a checked event, with its id and time, into the outbox in the open transaction.
+ */
+int sl_store_outbox_insert(struct sl_store *store, const struct sl_event *event,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Read the committed rows after `position` into `batch`: at most `count_max` rows, and no more once
+ * they pass `size_max` bytes of payload.
+ */
+int sl_store_outbox_read(struct sl_store *store, int64_t position, size_t count_max,
+    size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Free a batch's memory. Fine on a zeroed one.
+ */
+void sl_outbox_batch_deinit(struct sl_outbox_batch *batch);
+
+/**
+ * How the outbox stands, read from the table itself.
+ */
+int sl_store_outbox_state(struct sl_store *store, struct sl_outbox_state *ret_state,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Note that everything up to `position` is in the broker or held. Never goes back.
+ */
+int sl_store_confirm(struct sl_store *store, int64_t position, int64_t now_ms,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Delete confirmed rows written before `before_ms`, at most `count_max` of them.
+ */
+int sl_store_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,
+    int64_t *ret_deleted, struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Insert the marker (consumer, event id) in the open transaction; `*ret_is_new` tells if it was not
+ * there.
+ */
+int sl_store_inbox_begin(struct sl_store *store, const char *consumer, const char *event_id,
+    int64_t now_ms, bool *ret_is_new, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Delete a consumer's markers of events made before `before_ms`, at most `count_max`.
+ */
+int sl_store_inbox_retain(struct sl_store *store, const char *consumer, int64_t before_ms,
+    int64_t count_max, int64_t *ret_deleted, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Add to a consumer's counters, in the open transaction if there is one.
+ */
+int sl_store_count_consumed(struct sl_store *store, const char *consumer, int64_t applied,
+    int64_t duplicates, int64_t failures, int64_t now_ms, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Visit every consumer's counters.
+ */
+int sl_store_each_consumer(struct sl_store *store,
+    void (*visit)(void *context, const struct sl_consumer_count *count), void *context,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * What is held of an event's key (of the event itself, if it has none) at a stage.
+ */
+int sl_store_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
+    struct sl_key_state *ret_state, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Whether anything at all is held at a stage: when not, sl_store_key_state can be left out.
+ */
+int sl_store_has_held(struct sl_store *store, const char *stage, bool *ret_has_held,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Hold an event behind the others of its key. Does nothing if the stage holds this event id
+ * already.
+ */
+int sl_store_hold(struct sl_store *store, const struct sl_hold *hold, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Change a held event after another attempt. `reason` may be NULL: as it was.
+ */
+int sl_store_held_update(struct sl_store *store, int64_t number, enum sl_held_state state,
+    int attempts, int64_t next_attempt_ms, const char *reason, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Take a held event out, and let the next one of its key retry now if it was waiting.
+ */
+int sl_store_held_remove(struct sl_store *store, int64_t number, int64_t now_ms,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Visit the retrying event of a stage that is due first. `*ret_due_ms` is when it is due, or
+ * INT64_MAX if there is none; it is visited only if that is not after `now_ms`.
+ */
+int sl_store_held_due(struct sl_store *store, const char *stage, int64_t now_ms,
+    void (*visit)(void *context, const struct sl_held *held), void *context, int64_t *ret_due_ms,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Visit dead letters, by stage, topic, key and number.
+ */
+int sl_store_each_held(struct sl_store *store, const struct sl_held_filter *filter,
+    void (*visit)(void *context, const struct sl_held *held), void *context,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Visit the counts of what is held, by stage.
+ */
+int sl_store_each_held_count(struct sl_store *store,
+    void (*visit)(void *context, const struct sl_held_count *count), void *context,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Redrive: let the failed events that the filter chooses be tried again, the first of each key now
+ * and the others in order behind it. `*ret_count` is how many were failed and are no more.
+ */
+int sl_store_redrive(struct sl_store *store, const struct sl_held_filter *filter, int64_t now_ms,
+    int64_t *ret_count, struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Drop: delete the failed events that the filter chooses for good; the next of each key retries.
+ */
+int sl_store_drop(struct sl_store *store, const struct sl_held_filter *filter, int64_t now_ms,
+    int64_t *ret_count, struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * A state's name as it stands in the table: "RETRYING", "WAITING", "FAILED_PERMANENTLY".
+ */
+const char *sl_held_state_name(enum sl_held_state state);
+
+#endif
