@@ -179,7 +179,8 @@ END_TEST
 
 START_TEST(a_key_that_stands_twice_is_refused)
 {
-    expect_problems("broker: local:a\nrelay:\n  attempts_max: 3\n  attempts_max: 3\nbroker: local:b\n",
+    expect_problems(
+        "broker: local:a\nrelay:\n  attempts_max: 3\n  attempts_max: 3\nbroker: local:b\n",
         "app.yaml line 5: key 'broker' is there twice, first in line 1; remove one of them\n"
         "app.yaml line 4: key 'attempts_max' is there twice, first in line 3; remove one of "
         "them\n");
@@ -192,7 +193,7 @@ START_TEST(aliases_are_refused_however_they_nest)
         "app.yaml: the list or mapping that begins in line 3 uses an alias (*name); aliases are "
         "not allowed in a config: write the value out\n");
     expect_problems("a: &a\n  b: *a\n",
-        "app.yaml: the list or mapping that begins in line 2 uses an alias (*name); aliases are "
+        "app.yaml: the list or mapping that begins in line 1 uses an alias (*name); aliases are "
         "not allowed in a config: write the value out\n");
     expect_problems("&r\na: *r\n",
         "app.yaml: the list or mapping that begins in line 1 uses an alias (*name); aliases are "
