@@ -40,7 +40,7 @@ LIBRARIES: dict[str, set[str]] = {
     "uv.h": {"base", "http", "broker", "lib", "relay", "gateway", "console", "cli"},
     "sqlite3.h": {"sqlite", "store", "broker"},
     "sqlite3ext.h": {"store"},
-    "jansson.h": {"wire", "console", "cli"},
+    "jansson.h": {"wire", "event", "console", "cli"},
     "yaml.h": {"cli"},
     "libpq-fe.h": {"store"},
     "mysql.h": {"store"},

@@ -1,7 +1,9 @@
 #include "event/event.h"
 
 #include "base/error.h"
-#include "wire/json_headers.h"
+#include "event/headers.h"
+
+enum { CONSUMER_SIZE_MAX = 60 };
 
 static bool is_name_character(char c)
 {
@@ -26,6 +28,11 @@ bool sl_event_is_topic(struct sl_text text)
 {
     return is_name(text, SLUICE_TOPIC_SIZE_MAX) && !sl_text_equal(text, SL_TEXT(".")) &&
         !sl_text_equal(text, SL_TEXT(".."));
+}
+
+bool sl_event_is_consumer(struct sl_text text)
+{
+    return is_name(text, CONSUMER_SIZE_MAX) && !sl_text_equal(text, SL_TEXT("relay"));
 }
 
 bool sl_event_is_id(struct sl_text text)
@@ -147,14 +154,14 @@ int sl_event_check_row(const struct sl_event *event, struct sluice_error *error)
     if (sl_text_equal(event->headers, SL_TEXT("{}"))) {
         return 0;
     }
-    struct sl_json_headers headers;
-    if (sl_json_headers_parse(event->headers, &headers, error) != 0) {
+    struct sl_headers headers;
+    if (sl_headers_parse(event->headers, &headers, error) != 0) {
         return -1;
     }
     int status = 0;
     for (size_t i = 0; i < headers.count && status == 0; i++) {
         status = check_header(&headers.items[i], error);
     }
-    sl_json_headers_deinit(&headers);
+    sl_headers_deinit(&headers);
     return status;
 }

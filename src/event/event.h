@@ -47,6 +47,12 @@ int sl_event_check_row(const struct sl_event *event, struct sluice_error *error)
 bool sl_event_is_topic(struct sl_text text);
 
 /**
+ * Whether the text is a legal consumer name: 1 to 60 of [A-Za-z0-9._-], and not "relay", which
+ * names the relay's own stage.
+ */
+bool sl_event_is_consumer(struct sl_text text);
+
+/**
  * Whether the text is an event id: a UUID in 36 lower-case characters.
  */
 bool sl_event_is_id(struct sl_text text);

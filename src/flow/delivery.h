@@ -7,15 +7,14 @@
  * An event on its way is in one of these states; all but the first two are rows of the dead-letter
  * table, so that a crash loses neither an event nor an attempt.
  *
- *   state \ event        | sent, delivered | outage    | failed, attempts left | failed, none left or
- *                        |                 |           |                       | rejected
- *   ---------------------+-----------------+-----------+-----------------------+---------------------
- *   flowing              | done            | again,all | retrying              | failed permanently
- *   waiting (its key is  | -               | -         | -                     | -
- *     held by another)   |                 |           |                       |
- *   retrying             | done, next one  | again     | retrying, later       | failed permanently
- *     (head of its key)  | of key retries  |           |                       |
- *   failed permanently   | -               | -         | -                     | -   (redrive: retrying)
+ *   state \ event       | delivered  | outage | failed, tries left | failed, none left, rejected
+ *   --------------------+------------+--------+--------------------+----------------------------
+ *   flowing             | done       | again  | retrying           | failed permanently
+ *   retrying (the head  | done, the  | again  | retrying, later    | failed permanently
+ *     of its key)       | next waits |        |                    |
+ *                       | no longer  |        |                    |
+ *   waiting behind it   |     -      |   -    |         -          |     -
+ *   failed permanently  |     -      |   -    |         -          |     -  (redrive: retrying)
  *
  * "Outage" is anything that says nothing about this event: it uses up no attempt. A key with a
  * retrying or waiting event is held: later events of that key wait behind it, other keys flow. A

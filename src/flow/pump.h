@@ -7,11 +7,11 @@
  * that leaves that in doubt, the pump asks the sink where it stands and reads again from there.
  *
  *   state      | event     -> next state  (effect)
- *   -----------+---------------------------------------------------------------------------------
+ *   -----------+--------------------------------------------------------------------------
  *   STOPPED    | START     -> ASKING      (ASK_POSITION)
  *   ASKING     | POSITION  -> READING     (READ after it)
  *   READING    | ROWS 0    -> IDLE        (WAIT)
- *              | ROWS n    -> HOLDING     (HOLD_WAITING: events of held keys go to the side, durably)
+ *              | ROWS n    -> HOLDING     (HOLD_WAITING: events of held keys go aside, durably)
  *   HOLDING    | HELD      -> APPENDING   (APPEND: the others, and the position behind the batch)
  *   APPENDING  | APPENDED  -> READING     (READ)
  *              | REJECTED  -> JUDGING     (JUDGE: hold that one event, durably)

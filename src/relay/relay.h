@@ -9,6 +9,7 @@
 #ifndef SL_RELAY_RELAY_H
 #define SL_RELAY_RELAY_H
 
+#include <sluice/error.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <uv.h>

@@ -64,6 +64,7 @@ struct sl_outbox_batch {
 
 struct sl_outbox_state {
     int64_t position;         /* how far the relay has confirmed */
+    int64_t first_position;   /* of the oldest row that is retained; 0 if there is none */
     int64_t last_position;    /* of the newest row ever written */
     int64_t unsent_count;     /* rows behind `position` */
     int64_t oldest_unsent_ms; /* when the first of them was written (Unix time); 0 if none */
@@ -278,6 +279,13 @@ int sl_store_held_update(struct sl_store *store, int64_t number, enum sl_held_st
  * Take a held event out, and let the next one of its key retry now if it was waiting.
  */
 int sl_store_held_remove(struct sl_store *store, int64_t number, int64_t now_ms,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Let the next waiting event of the same key retry now, unless one is retrying already. For a head
+ * that failed permanently where the policy is to skip it.
+ */
+int sl_store_held_next(struct sl_store *store, int64_t number, int64_t now_ms,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**

@@ -1,10 +1,10 @@
 /*
- * wire/json_headers.h - an event's headers as the JSON text that a row holds: {"name": "value"}.
+ * event/headers.h - an event's headers as the JSON text that a row holds: {"name": "value"}.
  *
  * Pure. The text is an object whose values are strings; anything else is refused.
  */
-#ifndef SL_WIRE_JSON_HEADERS_H
-#define SL_WIRE_JSON_HEADERS_H
+#ifndef SL_EVENT_HEADERS_H
+#define SL_EVENT_HEADERS_H
 
 #include <sluice/event.h>
 
@@ -13,7 +13,7 @@
 #include "base/text.h"
 
 /* Headers taken out of their JSON text. */
-struct sl_json_headers {
+struct sl_headers {
     struct sluice_header items[SLUICE_HEADER_COUNT_MAX]; /* point into the document */
     size_t count;
     void *document;
@@ -23,22 +23,22 @@ struct sl_json_headers {
  * Append the headers to `buffer` as JSON text. -1 if the buffer cannot take it, or if a name or a
  * value is not valid UTF-8.
  */
-int sl_json_headers_write(struct sl_buffer *buffer, const struct sluice_header *headers,
+int sl_headers_write(struct sl_buffer *buffer, const struct sluice_header *headers,
     size_t header_count) __attribute__((warn_unused_result));
 
 /**
- * Parse JSON text into `*ret_headers`, to be given to sl_json_headers_deinit.
+ * Parse JSON text into `*ret_headers`, to be given to sl_headers_deinit.
  *
  * SLUICE_INVALID (reject) if the text is no object of strings, or has a name twice;
  * SLUICE_TOO_LARGE for more than SLUICE_HEADER_COUNT_MAX. The limits on each name and value are the
  * event layer's.
  */
-int sl_json_headers_parse(struct sl_text text, struct sl_json_headers *ret_headers,
+int sl_headers_parse(struct sl_text text, struct sl_headers *ret_headers,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * Free what sl_json_headers_parse made.
+ * Free what sl_headers_parse made.
  */
-void sl_json_headers_deinit(struct sl_json_headers *headers);
+void sl_headers_deinit(struct sl_headers *headers);
 
 #endif

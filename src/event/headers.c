@@ -1,8 +1,8 @@
-#include "wire/json_headers.h"
+#include "event/headers.h"
 
 #include <jansson.h>
 
-int sl_json_headers_write(
+int sl_headers_write(
     struct sl_buffer *buffer, const struct sluice_header *headers, size_t header_count)
 {
     json_t *object = json_object();
@@ -22,8 +22,8 @@ int sl_json_headers_write(
     return status;
 }
 
-int sl_json_headers_parse(
-    struct sl_text text, struct sl_json_headers *ret_headers, struct sluice_error *error)
+int sl_headers_parse(
+    struct sl_text text, struct sl_headers *ret_headers, struct sluice_error *error)
 {
     json_error_t where;
     json_t *object = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &where);
@@ -33,7 +33,7 @@ int sl_json_headers_parse(
             "the headers are no JSON object of strings: %s",
             object == NULL ? where.text : "another JSON value");
     }
-    struct sl_json_headers headers = {.document = object};
+    struct sl_headers headers = {.document = object};
     const char *name;
     json_t *value;
     json_object_foreach (object, name, value) {
@@ -56,8 +56,8 @@ int sl_json_headers_parse(
     return 0;
 }
 
-void sl_json_headers_deinit(struct sl_json_headers *headers)
+void sl_headers_deinit(struct sl_headers *headers)
 {
     json_decref(headers->document);
-    *headers = (struct sl_json_headers) {0};
+    *headers = (struct sl_headers) {0};
 }

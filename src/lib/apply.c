@@ -1,0 +1,317 @@
+#include "lib/apply.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "lib/database.h"
+#include "event/headers.h"
+
+/* A transaction is ended after this time, so that other writers of the database get their turn. */
+enum { TRANSACTION_TIME_MAX_US = 20000 };
+
+/* What a transaction has done so far, for the counters. */
+struct tally {
+    int64_t applied;
+    int64_t duplicates;
+    int64_t failures;
+    bool has_held; /* something of this consumer is held, so keys must be looked up */
+};
+
+static const struct sl_applier_handler *handler_of(
+    const struct sl_applier *applier, struct sl_text topic)
+{
+    for (size_t i = 0; i < applier->handler_count; i++) {
+        if (sl_text_equal(sl_text_of(applier->handlers[i].topic), topic)) {
+            return &applier->handlers[i];
+        }
+    }
+    return NULL;
+}
+
+static enum sl_answer answer_of(enum sluice_outcome outcome)
+{
+    switch (outcome) {
+    case SLUICE_APPLIED:
+    case SLUICE_ALREADY_APPLIED:
+        return SL_ANSWER_DELIVERED;
+    case SLUICE_RETRY_LATER:
+        return SL_ANSWER_OUTAGE;
+    case SLUICE_FAILED:
+        return SL_ANSWER_FAILED;
+    case SLUICE_REJECTED:
+        break;
+    }
+    return SL_ANSWER_REJECTED;
+}
+
+/*
+ * Call the handler with NUL-terminated copies of the event's texts. A handler that ends the
+ * transaction itself has broken the rule that makes its effect happen once: that is fatal.
+ */
+static int call_handler(struct sl_applier *applier, const struct sl_event *event,
+    enum sluice_outcome *ret_outcome, struct sluice_error *reason, struct sluice_error *error)
+{
+    const struct sl_applier_handler *handler = handler_of(applier, event->topic);
+    struct sl_headers headers;
+    if (handler == NULL) {
+        *ret_outcome = SLUICE_REJECTED;
+        sl_fail(reason, SLUICE_INVALID, SLUICE_REJECT, "no handler is subscribed to %.*s",
+            (int) event->topic.size, event->topic.data);
+        return 0;
+    }
+    if (sl_headers_parse(event->headers, &headers, reason) != 0) {
+        *ret_outcome = SLUICE_REJECTED;
+        return 0;
+    }
+    char *key = sl_copy_bytes(event->key.data, event->key.size);
+    char *type = sl_copy_bytes(event->type.data, event->type.size);
+    char *payload = sl_copy_bytes(event->payload.data, event->payload.size);
+    int status = key == NULL || type == NULL || payload == NULL
+        ? sl_fail_memory(error, "an event for its handler")
+        : 0;
+    if (status == 0) {
+        struct sluice_event copy = {
+            .topic = handler->topic,
+            .key = event->has_key ? key : NULL,
+            .type = type,
+            .payload = payload,
+            .payload_size = event->payload.size,
+            .headers = headers.items,
+            .header_count = headers.count,
+            .id = event->id,
+            .time_ms = event->time_ms,
+        };
+        *ret_outcome = handler->handler(applier->database, &copy, handler->context, reason);
+        if (!sl_store_in_transaction(sl_database_store(applier->database))) {
+            status = sl_fail(error, SLUICE_HANDLER, SLUICE_FATAL,
+                "the handler of %s ended the transaction that it was called in; it must neither "
+                "commit nor roll back",
+                handler->topic);
+        }
+    }
+    sl_headers_deinit(&headers);
+    sl_free(key);
+    sl_free(type);
+    sl_free(payload);
+    return status;
+}
+
+/* Marker, savepoint, handler. The work is there or it is not; the marker goes with it. */
+static int attempt(struct sl_applier *applier, const struct sl_event *event, struct tally *tally,
+    enum sl_answer *ret_answer, struct sluice_error *reason, struct sluice_error *error)
+{
+    struct sl_store *store = sl_database_store(applier->database);
+    bool is_new = false;
+    if (sl_store_savepoint(store, error) != 0) {
+        return -1;
+    }
+    if (sl_store_inbox_begin(
+            store, applier->name, event->id, sl_clock_wall_ms(), &is_new, error) != 0) {
+        return -1;
+    }
+    if (!is_new) {
+        tally->duplicates++;
+        *ret_answer = SL_ANSWER_DELIVERED;
+        return sl_store_savepoint_end(store, true, error);
+    }
+    enum sluice_outcome outcome = SLUICE_FAILED;
+    *reason = (struct sluice_error) {.code = SLUICE_OK};
+    if (call_handler(applier, event, &outcome, reason, error) != 0) {
+        return -1;
+    }
+    enum sl_answer answer = answer_of(outcome);
+    if (sl_store_savepoint_end(store, answer == SL_ANSWER_DELIVERED, error) != 0) {
+        return -1;
+    }
+    tally->applied += outcome == SLUICE_APPLIED ? 1 : 0;
+    tally->duplicates += outcome == SLUICE_ALREADY_APPLIED ? 1 : 0;
+    tally->failures += answer == SL_ANSWER_FAILED || answer == SL_ANSWER_REJECTED ? 1 : 0;
+    if (reason->text[0] == '\0') {
+        snprintf(reason->text, sizeof(reason->text), "the handler gave no reason");
+    }
+    *ret_answer = answer;
+    return 0;
+}
+
+/* Apply one record, or hold it. *ret_is_outage: it stays where it is. */
+static int apply_one(struct sl_applier *applier, const struct sl_event *event, struct tally *tally,
+    bool *ret_is_outage, struct sluice_error *error)
+{
+    struct sl_store *store = sl_database_store(applier->database);
+    int64_t now_ms = sl_clock_wall_ms();
+    struct sl_hold hold = {
+        .stage = applier->name,
+        .event = event,
+        .state = SL_HELD_WAITING,
+        .now_ms = now_ms,
+        .reason = "waits behind an earlier event of its key",
+    };
+    if (tally->has_held) {
+        struct sl_key_state key;
+        if (sl_store_key_state(store, applier->name, event, &key, error) != 0) {
+            return -1;
+        }
+        if (event->has_key && sl_delivery_must_wait(&applier->policy, &key)) {
+            return sl_store_hold(store, &hold, error);
+        }
+    }
+    enum sl_answer answer;
+    struct sluice_error reason;
+    if (attempt(applier, event, tally, &answer, &reason, error) != 0) {
+        return -1;
+    }
+    struct sl_decision decision =
+        sl_delivery_decide(&applier->policy, 0, answer, now_ms, sl_random_u64());
+    if (decision.verdict == SL_VERDICT_DONE || decision.verdict == SL_VERDICT_AGAIN) {
+        *ret_is_outage = decision.verdict == SL_VERDICT_AGAIN;
+        return 0;
+    }
+    hold.state = decision.verdict == SL_VERDICT_RETRY ? SL_HELD_RETRYING : SL_HELD_FAILED;
+    hold.attempts = decision.attempts;
+    hold.next_attempt_ms = decision.retry_at_ms;
+    hold.reason = reason.text;
+    tally->has_held = true;
+    return sl_store_hold(store, &hold, error);
+}
+
+static int finish(
+    struct sl_applier *applier, const struct tally *tally, int status, struct sluice_error *error)
+{
+    struct sl_store *store = sl_database_store(applier->database);
+    if (status == 0 && tally->applied + tally->duplicates + tally->failures > 0) {
+        status = sl_store_count_consumed(store, applier->name, tally->applied, tally->duplicates,
+            tally->failures, sl_clock_wall_ms(), error);
+    }
+    if (status == 0) {
+        return sl_store_commit(store, error);
+    }
+    sl_store_rollback(store);
+    return -1;
+}
+
+int sl_applier_apply(struct sl_applier *applier, const struct sl_record *records, size_t count,
+    size_t *ret_done, bool *ret_is_outage, struct sluice_error *error)
+{
+    struct sl_store *store = sl_database_store(applier->database);
+    struct tally tally = {0};
+    if (sl_store_begin(store, error) != 0) {
+        return -1;
+    }
+    int64_t end_us = sl_clock_monotonic_us() + TRANSACTION_TIME_MAX_US;
+    size_t done = 0;
+    int status = sl_store_has_held(store, applier->name, &tally.has_held, error);
+    while (status == 0 && done < count) {
+        status = apply_one(applier, &records[done].event, &tally, ret_is_outage, error);
+        if (status != 0 || *ret_is_outage) {
+            break;
+        }
+        done++;
+        if (sl_clock_monotonic_us() > end_us) {
+            break;
+        }
+    }
+    if (finish(applier, &tally, status, error) != 0) {
+        return -1;
+    }
+    *ret_done = done;
+    return 0;
+}
+
+/* A copy of a held event, since its row changes while it is tried. */
+struct retry {
+    struct sl_event event;
+    int64_t number;
+    int attempts;
+    char *bytes;
+    bool is_due;
+    bool is_out_of_memory;
+};
+
+static void copy_part(struct sl_text *part, char **place)
+{
+    if (part->size > 0) {
+        memcpy(*place, part->data, part->size);
+    }
+    part->data = *place;
+    *place += part->size;
+}
+
+static void copy_held(void *context, const struct sl_held *held)
+{
+    struct retry *retry = context;
+    retry->event = held->event;
+    retry->number = held->number;
+    retry->attempts = held->attempts;
+    retry->is_due = true;
+    struct sl_event *event = &retry->event;
+    char *place = sl_allocate(event->topic.size + event->key.size + event->type.size +
+        event->payload.size + event->headers.size);
+    retry->bytes = place;
+    if (place == NULL) {
+        retry->is_out_of_memory = true;
+        return;
+    }
+    copy_part(&event->topic, &place);
+    copy_part(&event->key, &place);
+    copy_part(&event->type, &place);
+    copy_part(&event->payload, &place);
+    copy_part(&event->headers, &place);
+}
+
+static int settle(struct sl_applier *applier, const struct retry *retry, enum sl_answer answer,
+    const struct sluice_error *reason, bool *ret_is_outage, struct sluice_error *error)
+{
+    struct sl_store *store = sl_database_store(applier->database);
+    int64_t now_ms = sl_clock_wall_ms();
+    struct sl_decision decision =
+        sl_delivery_decide(&applier->policy, retry->attempts, answer, now_ms, sl_random_u64());
+    switch (decision.verdict) {
+    case SL_VERDICT_DONE:
+        return sl_store_held_remove(store, retry->number, now_ms, error);
+    case SL_VERDICT_AGAIN:
+        *ret_is_outage = true;
+        return 0;
+    case SL_VERDICT_RETRY:
+        return sl_store_held_update(store, retry->number, SL_HELD_RETRYING, decision.attempts,
+            decision.retry_at_ms, reason->text, error);
+    case SL_VERDICT_DEAD_LETTER:
+    case SL_VERDICT_HALT:
+        break;
+    }
+    return sl_store_held_update(
+        store, retry->number, SL_HELD_FAILED, decision.attempts, 0, reason->text, error);
+}
+
+int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *ret_is_outage,
+    struct sluice_error *error)
+{
+    struct sl_store *store = sl_database_store(applier->database);
+    int64_t now_ms = sl_clock_wall_ms();
+    struct retry retry = {0};
+    applier->is_retry_next = false;
+    if (sl_store_held_due(
+            store, applier->name, now_ms, copy_held, &retry, ret_due_ms, error) != 0) {
+        return -1;
+    }
+    if (!retry.is_due) {
+        return 0;
+    }
+    if (retry.is_out_of_memory) {
+        return sl_fail_memory(error, "a held event");
+    }
+    struct tally tally = {0};
+    int status = sl_store_begin(store, error);
+    if (status == 0) {
+        enum sl_answer answer;
+        struct sluice_error reason;
+        status = attempt(applier, &retry.event, &tally, &answer, &reason, error);
+        status = status == 0 ? settle(applier, &retry, answer, &reason, ret_is_outage, error) : -1;
+        status = finish(applier, &tally, status, error);
+    }
+    sl_free(retry.bytes);
+    applier->is_retry_next = status == 0 && !*ret_is_outage;
+    return status;
+}

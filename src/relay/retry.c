@@ -1,0 +1,130 @@
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "relay/state.h"
+
+enum { RETRIES_A_TURN = 64, REST_MS = 200 };
+
+/* A copy of a held event, since its row changes while it is sent. */
+struct retry {
+    struct sl_event event;
+    int64_t number;
+    int attempts;
+    char *bytes;
+    bool is_due;
+};
+
+static void copy_part(struct sl_text *part, char **place)
+{
+    if (part->size > 0) {
+        memcpy(*place, part->data, part->size);
+    }
+    part->data = *place;
+    *place += part->size;
+}
+
+static void copy_held(void *context, const struct sl_held *held)
+{
+    struct retry *retry = context;
+    struct sl_event *event = &retry->event;
+    *event = held->event;
+    retry->number = held->number;
+    retry->attempts = held->attempts;
+    char *place = sl_allocate(event->topic.size + event->key.size + event->type.size +
+        event->payload.size + event->headers.size);
+    if (place == NULL) {
+        return; /* not due now, then: the timer looks again */
+    }
+    retry->bytes = place;
+    retry->is_due = true;
+    copy_part(&event->topic, &place);
+    copy_part(&event->key, &place);
+    copy_part(&event->type, &place);
+    copy_part(&event->payload, &place);
+    copy_part(&event->headers, &place);
+}
+
+static int settle(struct sl_relay *relay, const struct retry *retry, enum sl_answer answer,
+    const struct sluice_error *reason, struct sluice_error *error)
+{
+    int64_t now_ms = sl_clock_wall_ms();
+    struct sl_decision decision = sl_delivery_decide(
+        &relay->options.policy, retry->attempts, answer, now_ms, sl_random_u64());
+    if (decision.verdict == SL_VERDICT_DONE) {
+        atomic_fetch_add(&relay->stats.redriven_total, 1);
+        return sl_store_held_remove(relay->store, retry->number, now_ms, error);
+    }
+    atomic_fetch_add(&relay->stats.rejected_total, 1);
+    bool is_final = decision.verdict != SL_VERDICT_RETRY;
+    sl_log(SL_LOG_WARN, "the broker refused an event", "id=%s attempt=%d state=%s reason=\"%s\"",
+        retry->event.id, decision.attempts,
+        sl_held_state_name(is_final ? SL_HELD_FAILED : SL_HELD_RETRYING), reason->text);
+    if (sl_store_held_update(relay->store, retry->number,
+            is_final ? SL_HELD_FAILED : SL_HELD_RETRYING, decision.attempts, decision.retry_at_ms,
+            reason->text, error) != 0) {
+        return -1;
+    }
+    return is_final && relay->options.policy.on_poison == SL_POISON_SKIP
+        ? sl_store_held_next(relay->store, retry->number, now_ms, error)
+        : 0;
+}
+
+/* Send one due event. *ret_due_ms: when the next is due; now, if there was one. */
+static int retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluice_error *error)
+{
+    struct retry retry = {0};
+    int64_t now_ms = sl_clock_wall_ms();
+    if (sl_store_held_due(
+            relay->store, SL_STAGE_RELAY, now_ms, copy_held, &retry, ret_due_ms, error) != 0) {
+        return -1;
+    }
+    if (!retry.is_due) {
+        return 0;
+    }
+    struct sluice_error reason;
+    int status = 0;
+    enum sl_answer answer = SL_ANSWER_DELIVERED;
+    if (sl_broker_append_once(relay->broker, &retry.event, &reason) != 0) {
+        answer = reason.reaction == SLUICE_REJECT ? SL_ANSWER_FAILED : SL_ANSWER_OUTAGE;
+    }
+    if (answer == SL_ANSWER_OUTAGE) {
+        *error = reason;
+        status = -1;
+    } else {
+        status = settle(relay, &retry, answer, &reason, error);
+    }
+    sl_free(retry.bytes);
+    return status;
+}
+
+static void on_due(uv_timer_t *timer)
+{
+    sl_relay_retry(timer->data);
+}
+
+void sl_relay_retry(struct sl_relay *relay)
+{
+    struct sluice_error error;
+    int64_t due_ms = INT64_MAX;
+    if (relay->pump.position < relay->retry_barrier || relay->pump.state == SL_PUMP_STOPPED) {
+        return; /* the pump comes by when it has passed the barrier */
+    }
+    for (int i = 0; i < RETRIES_A_TURN; i++) {
+        if (retry_one(relay, &due_ms, &error) != 0) {
+            /* The pump meets the same outage and reports it. */
+            uv_timer_start(&relay->retry_timer, on_due, REST_MS, 0);
+            return;
+        }
+        if (due_ms > sl_clock_wall_ms()) {
+            break;
+        }
+    }
+    if (due_ms == INT64_MAX) {
+        uv_timer_stop(&relay->retry_timer);
+        return;
+    }
+    int64_t delay_ms = due_ms - sl_clock_wall_ms();
+    uv_timer_start(&relay->retry_timer, on_due, (uint64_t) (delay_ms > 0 ? delay_ms : 0), 0);
+}

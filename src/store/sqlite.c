@@ -1,0 +1,312 @@
+#include "store/sqlite.h"
+
+#include <stdio.h>
+
+#include "base/memory.h"
+#include "event/id.h"
+
+extern const unsigned char sl_sql_sqlite[];
+
+/* The version of the tables that this program makes and understands. */
+#define SCHEMA_VERSION "1"
+
+const char *sl_store_sqlite_schema(void)
+{
+    return (const char *) sl_sql_sqlite;
+}
+
+struct sl_sqlite *sl_store_sqlite_connection(struct sl_store *store)
+{
+    return &((struct sl_store_sqlite *) store)->connection;
+}
+
+int sl_store_sqlite_enter(struct sl_sqlite *sqlite, bool *ret_is_ours, struct sluice_error *error)
+{
+    if (sl_sqlite_in_transaction(sqlite)) {
+        *ret_is_ours = false;
+        return 0;
+    }
+    if (sl_sqlite_begin(sqlite, error) != 0) {
+        return -1;
+    }
+    *ret_is_ours = true;
+    return 0;
+}
+
+int sl_store_sqlite_leave(
+    struct sl_sqlite *sqlite, bool is_ours, int status, struct sluice_error *error)
+{
+    if (!is_ours) {
+        return status;
+    }
+    if (status == 0) {
+        return sl_sqlite_commit(sqlite, error);
+    }
+    sl_sqlite_rollback(sqlite);
+    return -1;
+}
+
+static void close_store(struct sl_store *store)
+{
+    struct sl_store_sqlite *sqlite = (struct sl_store_sqlite *) store;
+    sl_sqlite_close(&sqlite->connection);
+    sl_free(sqlite->watch_file);
+    sl_free(sqlite);
+}
+
+static int read_meta(struct sl_sqlite *sqlite, const char *name, char *ret_value, size_t size,
+    struct sluice_error *error)
+{
+    sqlite3_stmt *statement =
+        sl_sqlite_prepare(sqlite, "SELECT value FROM sluice_meta WHERE name = ?", error);
+    if (statement == NULL) {
+        return -1;
+    }
+    sl_sqlite_bind_text(statement, 1, sl_text_of(name));
+    int result = sqlite3_step(statement);
+    if (result == SQLITE_ROW) {
+        snprintf(ret_value, size, "%s", (const char *) sqlite3_column_text(statement, 0));
+    }
+    sqlite3_reset(statement);
+    if (result == SQLITE_DONE) {
+        return sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
+            "sluice's tables in %s have no %s: they were changed by hand, restore them",
+            sqlite->name, name);
+    }
+    return result == SQLITE_ROW ? 0
+                                : sl_sqlite_fail(sqlite, result, "cannot read sluice_meta", error);
+}
+
+static int write_new_id(struct sl_sqlite *sqlite, const char *id, struct sluice_error *error)
+{
+    sqlite3_stmt *statement = sl_sqlite_prepare(
+        sqlite, "INSERT OR REPLACE INTO sluice_meta VALUES ('id', ?)", error);
+    if (statement == NULL) {
+        return -1;
+    }
+    sl_sqlite_bind_text(statement, 1, sl_text_of(id));
+    return sl_sqlite_step_done(sqlite, statement, "cannot write sluice_meta", error);
+}
+
+static int has_tables(struct sl_sqlite *sqlite, bool *ret_has_tables, struct sluice_error *error)
+{
+    int64_t number;
+    sqlite3_stmt *statement = sl_sqlite_prepare(
+        sqlite, "SELECT 1 FROM sqlite_master WHERE name = 'sluice_meta'", error);
+    return statement == NULL
+        ? -1
+        : sl_sqlite_step_number(
+              sqlite, statement, "cannot read", ret_has_tables, &number, error);
+}
+
+static int create_tables(struct sl_sqlite *sqlite, struct sluice_error *error)
+{
+    bool is_there = false;
+    if (sl_sqlite_begin(sqlite, error) != 0) {
+        return -1;
+    }
+    /* Another process may have made them while this one waited for the lock. */
+    int status = has_tables(sqlite, &is_there, error);
+    if (status == 0 && !is_there) {
+        char id[SLUICE_EVENT_ID_SIZE];
+        sl_id_new(id);
+        status = sl_sqlite_run(
+            sqlite, sl_store_sqlite_schema(), "cannot create sluice's tables", error);
+        if (status == 0) {
+            status = sl_sqlite_run(sqlite,
+                "INSERT INTO sluice_meta VALUES ('schema_version', '" SCHEMA_VERSION "')",
+                "cannot create sluice's tables", error);
+        }
+        status = status == 0 ? write_new_id(sqlite, id, error) : -1;
+    }
+    if (status == 0) {
+        return sl_sqlite_commit(sqlite, error);
+    }
+    sl_sqlite_rollback(sqlite);
+    return -1;
+}
+
+static int check_tables(
+    struct sl_store_sqlite *store, enum sl_store_mode mode, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = &store->connection;
+    bool is_there = false;
+    if (has_tables(sqlite, &is_there, error) != 0) {
+        return -1;
+    }
+    if (!is_there && mode == SL_STORE_EXISTING) {
+        return sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
+            "sluice's tables are missing in %s; create them with: sluice init --database sqlite:%s",
+            sqlite->name, sqlite->name);
+    }
+    if (!is_there && create_tables(sqlite, error) != 0) {
+        return -1;
+    }
+    char version[16];
+    if (read_meta(sqlite, "schema_version", version, sizeof(version), error) != 0) {
+        return -1;
+    }
+    if (strcmp(version, SCHEMA_VERSION) != 0) {
+        return sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
+            "sluice's tables in %s have version %s, this program knows version %s; use the program "
+            "that made them, or a newer one",
+            sqlite->name, version, SCHEMA_VERSION);
+    }
+    return read_meta(sqlite, "id", store->base.id, sizeof(store->base.id), error);
+}
+
+static int renew_id(struct sl_store *store, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    char id[SLUICE_EVENT_ID_SIZE];
+    sl_id_new(id);
+    bool is_ours;
+    if (sl_store_sqlite_enter(sqlite, &is_ours, error) != 0) {
+        return -1;
+    }
+    int status = write_new_id(sqlite, id, error);
+    if (status == 0) {
+        status = sl_sqlite_run(
+            sqlite, "UPDATE sluice_relay SET position = 0", "cannot reset the position", error);
+    }
+    status = sl_store_sqlite_leave(sqlite, is_ours, status, error);
+    if (status == 0) {
+        memcpy(store->id, id, sizeof(id));
+    }
+    return status;
+}
+
+static bool has_changed(struct sl_store *store)
+{
+    struct sl_store_sqlite *sqlite = (struct sl_store_sqlite *) store;
+    int64_t version = sl_sqlite_data_version(&sqlite->connection);
+    if (version != -1 && version == sqlite->data_version) {
+        return false;
+    }
+    sqlite->data_version = version;
+    return true;
+}
+
+static int begin(struct sl_store *store, struct sluice_error *error)
+{
+    return sl_sqlite_begin(sl_store_sqlite_connection(store), error);
+}
+
+static int commit(struct sl_store *store, struct sluice_error *error)
+{
+    return sl_sqlite_commit(sl_store_sqlite_connection(store), error);
+}
+
+static void rollback(struct sl_store *store)
+{
+    sl_sqlite_rollback(sl_store_sqlite_connection(store));
+}
+
+static bool in_transaction(const struct sl_store *store)
+{
+    return sl_sqlite_in_transaction(&((const struct sl_store_sqlite *) store)->connection);
+}
+
+static int run_prepared(struct sl_store *store, const char *sql, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite, sql, error);
+    return statement == NULL
+        ? -1
+        : sl_sqlite_step_done(sqlite, statement, "cannot use a savepoint", error);
+}
+
+static int savepoint(struct sl_store *store, struct sluice_error *error)
+{
+    return run_prepared(store, "SAVEPOINT sluice", error);
+}
+
+static int savepoint_end(struct sl_store *store, bool is_kept, struct sluice_error *error)
+{
+    if (!is_kept && run_prepared(store, "ROLLBACK TO sluice", error) != 0) {
+        return -1;
+    }
+    return run_prepared(store, "RELEASE sluice", error);
+}
+
+static const struct sl_store_ops sqlite_ops = {
+    .close = close_store,
+    .renew_id = renew_id,
+    .has_changed = has_changed,
+    .begin = begin,
+    .commit = commit,
+    .rollback = rollback,
+    .in_transaction = in_transaction,
+    .savepoint = savepoint,
+    .savepoint_end = savepoint_end,
+    .outbox_insert = sl_sqlite_outbox_insert,
+    .outbox_read = sl_sqlite_outbox_read,
+    .outbox_state = sl_sqlite_outbox_state,
+    .confirm = sl_sqlite_confirm,
+    .outbox_retain = sl_sqlite_outbox_retain,
+    .inbox_begin = sl_sqlite_inbox_begin,
+    .inbox_retain = sl_sqlite_inbox_retain,
+    .count_consumed = sl_sqlite_count_consumed,
+    .each_consumer = sl_sqlite_each_consumer,
+    .key_state = sl_sqlite_key_state,
+    .has_held = sl_sqlite_has_held,
+    .hold = sl_sqlite_hold,
+    .held_update = sl_sqlite_held_update,
+    .held_remove = sl_sqlite_held_remove,
+    .held_next = sl_sqlite_held_next,
+    .held_due = sl_sqlite_held_due,
+    .each_held = sl_sqlite_each_held,
+    .each_held_count = sl_sqlite_each_held_count,
+    .redrive = sl_sqlite_redrive,
+    .drop = sl_sqlite_drop,
+};
+
+/* Finish a store whose connection is set; on failure everything is freed. */
+static int finish(struct sl_store_sqlite *store, enum sl_store_mode mode,
+    struct sl_store **ret_store, struct sluice_error *error)
+{
+    store->base.ops = &sqlite_ops;
+    store->base.sqlite = store->connection.handle;
+    store->data_version = -1;
+    if (check_tables(store, mode, error) != 0) {
+        close_store(&store->base);
+        return -1;
+    }
+    store->watch_file = sl_copy_text(store->connection.name);
+    if (store->watch_file == NULL) {
+        close_store(&store->base);
+        return sl_fail_memory(error, "a store");
+    }
+    store->base.watch_file = store->watch_file;
+    *ret_store = &store->base;
+    return 0;
+}
+
+int sl_store_sqlite_open(const char *file, enum sl_store_mode mode, struct sl_store **ret_store,
+    struct sluice_error *error)
+{
+    struct sl_store_sqlite *store = sl_allocate(sizeof(*store));
+    if (store == NULL) {
+        return sl_fail_memory(error, "a store");
+    }
+    enum sl_sqlite_mode open_mode = mode == SL_STORE_CREATE ? SL_SQLITE_CREATE : SL_SQLITE_EXISTING;
+    if (sl_sqlite_open(&store->connection, file, open_mode, error) != 0) {
+        sl_free(store);
+        return -1;
+    }
+    return finish(store, mode, ret_store, error);
+}
+
+int sl_store_sqlite_adopt(
+    struct sqlite3 *handle, struct sl_store **ret_store, struct sluice_error *error)
+{
+    struct sl_store_sqlite *store = sl_allocate(sizeof(*store));
+    if (store == NULL) {
+        return sl_fail_memory(error, "a store");
+    }
+    if (sl_sqlite_adopt(&store->connection, handle, error) != 0) {
+        sl_free(store);
+        return -1;
+    }
+    return finish(store, SL_STORE_EXISTING, ret_store, error);
+}

@@ -1,0 +1,208 @@
+#include "base/memory.h"
+#include "store/sqlite.h"
+#include "store/sqlite_sql.h"
+
+int sl_sqlite_outbox_insert(
+    struct sl_store *store, const struct sl_event *event, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite, SL_SQL_OUTBOX_INSERT, error);
+    if (statement == NULL) {
+        return -1;
+    }
+    sl_sqlite_bind_text(statement, 1, sl_text_of(event->id));
+    sl_sqlite_bind_text(statement, 2, event->topic);
+    if (event->has_key) {
+        sl_sqlite_bind_text(statement, 3, event->key);
+    } else {
+        sqlite3_bind_null(statement, 3);
+    }
+    sl_sqlite_bind_text(statement, 4, event->type);
+    sl_sqlite_bind_bytes(statement, 5, event->payload);
+    sl_sqlite_bind_text(statement, 6, event->headers);
+    sqlite3_bind_int64(statement, 7, event->time_ms);
+    return sl_sqlite_step_done(sqlite, statement, "cannot write the outbox", error);
+}
+
+/* Copy bytes into the batch's memory; the place is an offset until the batch is complete. */
+static int keep(struct sl_outbox_batch *batch, struct sl_text bytes, struct sl_text *ret_text)
+{
+    size_t needed = batch->bytes_size + bytes.size;
+    if (needed > batch->bytes_capacity) {
+        size_t capacity = batch->bytes_capacity == 0 ? 65536 : batch->bytes_capacity;
+        while (capacity < needed) {
+            capacity *= 2;
+        }
+        char *grown = sl_reallocate(batch->bytes, capacity);
+        if (grown == NULL) {
+            return -1;
+        }
+        batch->bytes = grown;
+        batch->bytes_capacity = capacity;
+    }
+    if (bytes.size > 0) {
+        memcpy(batch->bytes + batch->bytes_size, bytes.data, bytes.size);
+    }
+    *ret_text = (struct sl_text) {(const char *) batch->bytes_size, bytes.size};
+    batch->bytes_size += bytes.size;
+    return 0;
+}
+
+static int grow_rows(struct sl_outbox_batch *batch, size_t count_max)
+{
+    if (batch->capacity >= count_max) {
+        return 0;
+    }
+    struct sl_event *events = sl_reallocate(batch->events, count_max * sizeof(*events));
+    if (events == NULL) {
+        return -1;
+    }
+    batch->events = events;
+    int64_t *positions = sl_reallocate(batch->positions, count_max * sizeof(*positions));
+    if (positions == NULL) {
+        return -1;
+    }
+    batch->positions = positions;
+    batch->capacity = count_max;
+    return 0;
+}
+
+static int keep_row(struct sl_outbox_batch *batch, sqlite3_stmt *statement)
+{
+    struct sl_event *event = &batch->events[batch->count];
+    *event = (struct sl_event) {.has_key = sqlite3_column_type(statement, 3) != SQLITE_NULL};
+    struct sl_text id = sl_sqlite_column(statement, 1);
+    size_t id_size = id.size < sizeof(event->id) - 1 ? id.size : sizeof(event->id) - 1;
+    if (id_size > 0) {
+        memcpy(event->id, id.data, id_size);
+    }
+    if (keep(batch, sl_sqlite_column(statement, 2), &event->topic) != 0 ||
+        keep(batch, sl_sqlite_column(statement, 3), &event->key) != 0 ||
+        keep(batch, sl_sqlite_column(statement, 4), &event->type) != 0 ||
+        keep(batch, sl_sqlite_column(statement, 5), &event->payload) != 0 ||
+        keep(batch, sl_sqlite_column(statement, 6), &event->headers) != 0) {
+        return -1;
+    }
+    event->time_ms = sqlite3_column_int64(statement, 7);
+    batch->positions[batch->count++] = sqlite3_column_int64(statement, 0);
+    return 0;
+}
+
+static void place(const struct sl_outbox_batch *batch, struct sl_text *text)
+{
+    text->data = batch->bytes + (size_t) text->data;
+}
+
+int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count_max,
+    size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
+        "SELECT position, id, topic, message_key, type, payload, headers, created_at "
+        "FROM sluice_outbox WHERE position > ?1 ORDER BY position LIMIT ?2",
+        error);
+    if (statement == NULL) {
+        return -1;
+    }
+    batch->count = 0;
+    batch->bytes_size = 0;
+    if (grow_rows(batch, count_max) != 0) {
+        return sl_fail_memory(error, "a batch of the outbox");
+    }
+    sqlite3_bind_int64(statement, 1, position);
+    sqlite3_bind_int64(statement, 2, (int64_t) count_max);
+    int result;
+    while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
+        if (keep_row(batch, statement) != 0) {
+            sqlite3_reset(statement);
+            return sl_fail_memory(error, "a batch of the outbox");
+        }
+        if (batch->bytes_size >= size_max) {
+            result = SQLITE_DONE;
+            break;
+        }
+    }
+    int status = result == SQLITE_DONE
+        ? 0
+        : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
+    sqlite3_reset(statement);
+    for (size_t i = 0; i < batch->count; i++) {
+        place(batch, &batch->events[i].topic);
+        place(batch, &batch->events[i].key);
+        place(batch, &batch->events[i].type);
+        place(batch, &batch->events[i].payload);
+        place(batch, &batch->events[i].headers);
+    }
+    return status;
+}
+
+int sl_sqlite_outbox_state(
+    struct sl_store *store, struct sl_outbox_state *ret_state, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    /* Positions have no gaps (a rollback gives them back), so a difference counts the rows. */
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
+        "SELECT r.position,"
+        " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'sluice_outbox'), 0),"
+        " coalesce((SELECT created_at FROM sluice_outbox WHERE position > r.position"
+        "           ORDER BY position LIMIT 1), 0),"
+        " coalesce((SELECT max(position) FROM sluice_outbox), 0),"
+        " coalesce((SELECT min(position) FROM sluice_outbox), 0) "
+        "FROM sluice_relay r WHERE r.name = 'relay'",
+        error);
+    if (statement == NULL) {
+        return -1;
+    }
+    int result = sqlite3_step(statement);
+    if (result == SQLITE_ROW) {
+        int64_t position = sqlite3_column_int64(statement, 0);
+        int64_t newest = sqlite3_column_int64(statement, 3);
+        *ret_state = (struct sl_outbox_state) {
+            .position = position,
+            .first_position = sqlite3_column_int64(statement, 4),
+            .last_position = sqlite3_column_int64(statement, 1),
+            .oldest_unsent_ms = sqlite3_column_int64(statement, 2),
+            .unsent_count = newest > position ? newest - position : 0,
+        };
+    }
+    sqlite3_reset(statement);
+    return result == SQLITE_ROW ? 0
+                                : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
+}
+
+int sl_sqlite_confirm(
+    struct sl_store *store, int64_t position, int64_t now_ms, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
+        "UPDATE sluice_relay SET position = ?1, updated_at = ?2 "
+        "WHERE name = 'relay' AND position < ?1",
+        error);
+    if (statement == NULL) {
+        return -1;
+    }
+    sqlite3_bind_int64(statement, 1, position);
+    sqlite3_bind_int64(statement, 2, now_ms);
+    return sl_sqlite_step_done(sqlite, statement, "cannot confirm the position", error);
+}
+
+int sl_sqlite_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,
+    int64_t *ret_deleted, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
+        "DELETE FROM sluice_outbox WHERE created_at < ?1"
+        " AND position <= (SELECT position FROM sluice_relay WHERE name = 'relay')"
+        " AND position < (SELECT min(position) FROM sluice_outbox) + ?2",
+        error);
+    if (statement == NULL) {
+        return -1;
+    }
+    sqlite3_bind_int64(statement, 1, before_ms);
+    sqlite3_bind_int64(statement, 2, count_max);
+    if (sl_sqlite_step_done(sqlite, statement, "cannot clean the outbox", error) != 0) {
+        return -1;
+    }
+    *ret_deleted = sqlite3_changes64(sqlite->handle);
+    return 0;
+}
