@@ -1,11 +1,12 @@
 #include "cli/broker_state.h"
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "console/state.h"
 
 enum { PARTITIONS_MAX = 4096, LAG_RECORDS = 64 };
 
-/* The partitions as they were visited; topics are copied, a topic's partitions follow each other. */
+/* The partitions as visited; topics are copied, a topic's partitions follow each other. */
 struct partitions {
     struct sl_partition_state *states;
     size_t count;

@@ -43,7 +43,7 @@ static int fail_unknown(
         best == NULL ? "" : "'?");
 }
 
-/* The value of the flag at the cursor: behind its '=', or the next argument. NULL: there is none. */
+/* The value of the flag at the cursor: behind its '=', or the next argument. NULL: none. */
 static const char *take_value(struct cursor *cursor, const char *equals)
 {
     if (equals != NULL) {

@@ -177,7 +177,7 @@ static bool parse_calendar(struct sl_text text, int64_t *ret_time_ms)
         return false;
     }
     time_t seconds = timegm(&date);
-    /* timegm turns the 32nd into the first of the next month; a date must come out as it went in. */
+    /* timegm turns the 32nd into the next month's first; a date must come out as it went in. */
     if (date.tm_mon != given.tm_mon || date.tm_mday != given.tm_mday ||
         date.tm_hour != given.tm_hour || date.tm_min != given.tm_min ||
         date.tm_sec != given.tm_sec) {

@@ -212,7 +212,7 @@ static const char *state_name(const struct member *member)
     return state >= 0 && (size_t) state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
 }
 
-/* 0: closed, events flow; 1: open, the sink's outage is waited out; 2: halted until a person acts. */
+/* 0: closed, events flow; 1: open, an outage is waited out; 2: halted until a person acts. */
 static int64_t breaker_of(const struct member *member)
 {
     return atomic_load(&member->is_halted)                                    ? 2

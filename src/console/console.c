@@ -6,7 +6,12 @@
 #include "base/url.h"
 #include "console/console_internal.h"
 
-enum { SAMPLE_INTERVAL_MS = 1000, STOP_GRACE_MS = 500, CONNECTIONS_MAX = 64, BODY_SIZE_MAX = 16384 };
+enum {
+    SAMPLE_INTERVAL_MS = 1000,
+    STOP_GRACE_MS = 500,
+    CONNECTIONS_MAX = 64,
+    BODY_SIZE_MAX = 16384
+};
 
 static void start_next_job(struct sl_console *console);
 
@@ -90,7 +95,8 @@ static void ask_loop_sources(struct sl_console *console, struct sl_sample *sampl
 {
     struct sl_console_writer writer = {
         &sample->metrics, sample->state, sample->not_ready, sample->not_alive};
-    for (size_t i = 0; i < console->source_count; i++) {
+    /* While the process stops, what a source speaks of may be gone already. */
+    for (size_t i = 0; i < console->source_count && !console->is_stopping; i++) {
         if (!console->sources[i].is_blocking) {
             console->sources[i].collect(console->sources[i].context, &writer);
         }

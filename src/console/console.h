@@ -40,7 +40,7 @@ struct sl_console_writer {
 /* A part of the process that the console reports on. */
 struct sl_console_source {
     void *context;
-    /* Whether `collect` may block: then it is called on the worker's thread, never twice at once. */
+    /* Whether `collect` may block: then it is called on the worker's thread, one at a time. */
     bool is_blocking;
     void (*collect)(void *context, struct sl_console_writer *writer);
 };

@@ -1,5 +1,6 @@
 #include "console/state.h"
 
+#include "base/error.h"
 #include "base/memory.h"
 
 struct collecting {

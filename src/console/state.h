@@ -1,5 +1,5 @@
 /*
- * console/state.h - how one database stands, as JSON: for the page, the metrics and `sluice status`.
+ * console/state.h - how a database stands, as JSON: for the page, the metrics, `sluice status`.
  *
  *     {"name", "id", "oldest_unsent_age_ms", "unsent_events", "position", "last_position",
  *      "stages": [{"stage", "retrying", "waiting", "failed", "parked_keys"}],
