@@ -1,0 +1,471 @@
+/*
+ * order.c - the order service: takes orders, has them paid, and tells the world each status.
+ *
+ *     POST /orders   {"user_id": 7, "items": [{"item_id": 1, "quantity": 2}]}      202 and the
+ * order GET  /orders/N                                                               200 and the
+ * order POST /orders/N/cancel                                                        200 and the
+ * order GET  /orders/N/stream/direct     the statuses live, written by this service (live_status.c)
+ *     GET  /items                      what is sold
+ *     GET  /                           the page
+ *
+ * The order is {"order_id", "type", "status", "version", "failure_reason"}. Whoever changes it does
+ * three things in one transaction: it writes the row, a line of its history, and the event
+ * order.status-changed.v1 with the same object and a higher version. So what the database says,
+ * what the broker says and what a browser sees can differ in time, but never in substance.
+ *
+ * An order is paid by another service. The two talk by events only:
+ *
+ *     order.requested.v1                       we to ourselves: accepted, now go on
+ *     order.payment-requested.v1               we to payment
+ *     payment.completed.v1, .failed.v1         payment to us
+ *     order.payment-compensation-requested.v1  we to payment: give the points back
+ *     payment.compensated.v1, .compensation-failed.v1
+ *
+ * Each handler runs in a transaction that holds the inbox marker too, so it runs once for each
+ * event, and asks for the state that it expects, so that late news change nothing.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "live_status.h"
+#include "order_state.h"
+#include "service.h"
+#include "sql.h"
+#include "wish.h"
+
+extern const unsigned char orders_page[];
+extern const size_t orders_page_size;
+
+enum { IDEMPOTENCY_KEY_SIZE_MAX = 255, SCAN_PERIOD_MS = 250, SCAN_ORDERS_MAX = 100 };
+
+struct order_service {
+    sluice_database *database; /* for the thread that answers requests */
+    struct live_statuses *live;
+    int64_t expire_after_ms;
+};
+
+/* --- news from the topics -------------------------------------------------------------------- */
+
+/* What one piece of news does to its order; 0, or -1 with `error`. */
+typedef int (*order_change)(
+    sluice_database *database, struct order *order, const json_t *news, struct sluice_error *error);
+
+/* order.requested.v1: have it paid, unless it was cancelled or ran out of time before we came. */
+static int request_payment(
+    sluice_database *database, struct order *order, const json_t *news, struct sluice_error *error)
+{
+    (void)news;
+    if (!is(order->status, "PROCESSING") || order->payment_requested) {
+        return 0;
+    }
+    order->payment_requested = 1;
+    json_t *payload = json_pack("{s:I, s:I, s:{s:I}, s:o}", "order_id", (json_int_t)order->id,
+        "user_id", (json_int_t)order->user_id, "payment", "total_amount",
+        (json_int_t)order->total_amount, "items", json_loads(order->lines, 0, NULL));
+    if (publish_object(database, "order.payment-requested.v1", "PaymentRequested", order->id,
+            payload, NULL, error) != 0) {
+        return -1;
+    }
+    return store_order(database, order, error);
+}
+
+/* payment.completed.v1: done; or, if nobody wants it any more, give the points back. */
+static int payment_completed(
+    sluice_database *database, struct order *order, const json_t *news, struct sluice_error *error)
+{
+    if (!is(order->payment_status, "PENDING")) {
+        return 0;
+    }
+    snprintf(order->payment_status, sizeof(order->payment_status), "SUCCEEDED");
+    if (order->cancel_requested || order->timed_out) {
+        json_t *payload = json_pack("{s:I, s:I, s:O?, s:O?}", "order_id", (json_int_t)order->id,
+            "user_id", (json_int_t)order->user_id, "payment_log_id",
+            json_object_get(news, "payment_log_id"), "points_used",
+            json_object_get(news, "points_used"));
+        if (publish_object(database, "order.payment-compensation-requested.v1",
+                "PaymentCompensationRequested", order->id, payload, NULL, error) != 0) {
+            return -1;
+        }
+    }
+    return store_order(database, order, error);
+}
+
+static int move_payment(sluice_database *database, struct order *order, const char *expected,
+    const char *payment_status, const json_t *news, struct sluice_error *error)
+{
+    if (!is(order->payment_status, expected)) {
+        return 0;
+    }
+    snprintf(order->payment_status, sizeof(order->payment_status), "%s", payment_status);
+    const char *reason = json_string_value(json_object_get(news, "reason"));
+    if (reason != NULL && order->failure_reason[0] == '\0') { /* the first reason wins */
+        snprintf(order->failure_reason, sizeof(order->failure_reason), "%s", reason);
+    }
+    return store_order(database, order, error);
+}
+
+static int payment_failed(
+    sluice_database *database, struct order *order, const json_t *news, struct sluice_error *error)
+{
+    return move_payment(database, order, "PENDING", "FAILED", news, error);
+}
+
+static int payment_compensated(
+    sluice_database *database, struct order *order, const json_t *news, struct sluice_error *error)
+{
+    return move_payment(database, order, "SUCCEEDED", "COMPENSATED", news, error);
+}
+
+static int compensation_failed(
+    sluice_database *database, struct order *order, const json_t *news, struct sluice_error *error)
+{
+    return move_payment(database, order, "SUCCEEDED", "COMPENSATION_FAILED", news, error);
+}
+
+static const struct {
+    const char *topic;
+    order_change change;
+} changes[] = {
+    {"order.requested.v1", request_payment},
+    {"payment.completed.v1", payment_completed},
+    {"payment.failed.v1", payment_failed},
+    {"payment.compensated.v1", payment_compensated},
+    {"payment.compensation-failed.v1", compensation_failed},
+};
+
+/* The streams that this service writes itself are woken by every commit, whoever makes it. */
+static void wake_streams_on_commit(struct order_service *service, sluice_database *database)
+{
+    sqlite3_wal_hook(sluice_database_sqlite(database), live_statuses_on_commit, service->live);
+}
+
+/* All topics come here. It is called inside a transaction that holds the inbox marker. */
+static enum sluice_outcome on_news(sluice_database *database, const struct sluice_event *event,
+    void *context, struct sluice_error *error)
+{
+    wake_streams_on_commit(context, database);
+    json_t *news = event_object(event, error);
+    if (news == NULL) {
+        return SLUICE_REJECTED;
+    }
+    order_change change = NULL;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        change = is(changes[i].topic, event->topic) ? changes[i].change : change;
+    }
+    struct order order;
+    int64_t id = json_integer_value(json_object_get(news, "order_id"));
+    int result = load_order(sluice_database_sqlite(database), id, &order, error);
+    if (result == 0) {
+        snprintf(error->text, sizeof(error->text), "there is no order %" PRId64, id);
+        json_decref(news);
+        return SLUICE_REJECTED;
+    }
+    result = result < 0 ? -1 : change(database, &order, news, error);
+    json_decref(news);
+    return result == 0 ? SLUICE_APPLIED : outcome_of(error);
+}
+
+static const struct subscription subscriptions[] = {
+    {"order-requested", "order.requested.v1", on_news},
+    {"order-payment-completed", "payment.completed.v1", on_news},
+    {"order-payment-failed", "payment.failed.v1", on_news},
+    {"order-payment-compensated", "payment.compensated.v1", on_news},
+    {"order-payment-compensation-failed", "payment.compensation-failed.v1", on_news},
+};
+
+/* --- requests -------------------------------------------------------------------------------- */
+
+/*
+ * Whether this key has placed an order before: 1 and the order, 0 after noting that it is placed
+ * now, -1 with `error`. The code SLUICE_CONFLICT says that it was used for another request.
+ */
+static int find_earlier(sqlite3 *sqlite, const char *key, const char *wanted, int64_t new_order_id,
+    struct order *ret_order, struct sluice_error *error)
+{
+    sqlite3_stmt *row = sql_query(sqlite, error,
+        "SELECT request, order_id FROM idempotency_keys WHERE idempotency_key = ?", "t", key);
+    if (row == NULL) {
+        return -1;
+    }
+    int found = sql_next(row, error);
+    int64_t order_id = found == 1 ? sqlite3_column_int64(row, 1) : 0;
+    int is_same = found == 1 && is((const char *)sqlite3_column_text(row, 0), wanted);
+    sqlite3_finalize(row);
+    if (found == 0) {
+        return sql_run(sqlite, error, "INSERT INTO idempotency_keys VALUES (?, ?, ?)", "tti", key,
+            wanted, new_order_id);
+    }
+    if (found == 1 && !is_same) {
+        *error = (struct sluice_error){.code = SLUICE_CONFLICT,
+            .reaction = SLUICE_REJECT,
+            .text = "this Idempotency-Key was used for another order: take a new one"};
+    }
+    return is_same ? load_order(sqlite, order_id, ret_order, error) : -1;
+}
+
+/* Place the order within the open transaction; an earlier one of the same key is found instead. */
+static int place(struct order_service *service, const struct wish *wish, const char *key,
+    struct order *ret_order, struct sluice_error *error)
+{
+    sluice_database *database = service->database;
+    sqlite3 *sqlite = sluice_database_sqlite(database);
+    struct order order = {.user_id = wish->user_id, .total_amount = wish->total_amount};
+    json_t *lines = wish_lines(wish);
+    char *text = json_dumps(lines, JSON_COMPACT);
+    snprintf(order.lines, sizeof(order.lines), "%s", text);
+    free(text);
+    int result = insert_order(sqlite, &order, now_ms() + service->expire_after_ms, error);
+    if (result == 0 && key != NULL) {
+        char wanted[sizeof(order.lines) + 32];
+        snprintf(wanted, sizeof(wanted), "%" PRId64 " %s", order.user_id, order.lines);
+        result = find_earlier(sqlite, key, wanted, order.id, ret_order, error);
+    }
+    if (result != 0) {
+        json_decref(lines);
+        return result;
+    }
+    json_t *payload = json_pack("{s:I, s:I, s:o}", "order_id", (json_int_t)order.id, "user_id",
+        (json_int_t)order.user_id, "items", lines);
+    if (publish_object(database, "order.requested.v1", "OrderRequested", order.id, payload, NULL,
+            error) != 0 ||
+        store_order(database, &order, error) != 0) {
+        return -1;
+    }
+    *ret_order = order;
+    return 0;
+}
+
+static enum MHD_Result answer_error(const struct request *request, const struct sluice_error *error)
+{
+    unsigned int status = error->code == SLUICE_CONFLICT    ? MHD_HTTP_UNPROCESSABLE_CONTENT
+                          : error->reaction == SLUICE_RETRY ? MHD_HTTP_SERVICE_UNAVAILABLE
+                                                            : MHD_HTTP_INTERNAL_SERVER_ERROR;
+    return answer_message(request, status, "%s", error->text);
+}
+
+static enum MHD_Result post_order(struct order_service *service, const struct request *request)
+{
+    struct wish wish = {.user_id = 0};
+    char problem[PROBLEM_SIZE];
+    const char *key = request_header(request, "Idempotency-Key");
+    if (key != NULL && (key[0] == '\0' || strlen(key) > IDEMPOTENCY_KEY_SIZE_MAX)) {
+        return answer_message(request, MHD_HTTP_BAD_REQUEST,
+            "Idempotency-Key must have 1 to %d characters", IDEMPOTENCY_KEY_SIZE_MAX);
+    }
+    if (read_wish(request->body, request->body_size, &wish, problem) != 0) {
+        return answer_message(request, MHD_HTTP_BAD_REQUEST, "%s", problem);
+    }
+    struct sluice_error error;
+    if (sluice_begin(service->database, &error) != 0) {
+        return answer_error(request, &error);
+    }
+    struct order order;
+    int result = place(service, &wish, key, &order, &error);
+    if (result != 0) {
+        sluice_rollback(service->database, NULL);
+    } else if (sluice_commit(service->database, &error) != 0) {
+        result = -1;
+    }
+    return result < 0 ? answer_error(request, &error)
+                      : answer_json(request, MHD_HTTP_ACCEPTED, order_object(&order));
+}
+
+static enum MHD_Result answer_missing(const struct request *request, int64_t id)
+{
+    return answer_message(request, MHD_HTTP_NOT_FOUND, "there is no order %" PRId64, id);
+}
+
+static enum MHD_Result get_order(
+    struct order_service *service, const struct request *request, int64_t id)
+{
+    struct sluice_error error;
+    struct order order;
+    int found = load_order(sluice_database_sqlite(service->database), id, &order, &error);
+    return found < 0    ? answer_error(request, &error)
+           : found == 0 ? answer_missing(request, id)
+                        : answer_json(request, MHD_HTTP_OK, order_object(&order));
+}
+
+static enum MHD_Result cancel_order(
+    struct order_service *service, const struct request *request, int64_t id)
+{
+    struct sluice_error error;
+    struct order order;
+    if (sluice_begin(service->database, &error) != 0) {
+        return answer_error(request, &error);
+    }
+    int found = load_order(sluice_database_sqlite(service->database), id, &order, &error);
+    int is_cancellable = found == 1 && !is_final(&order);
+    int result = found < 0 ? -1 : 0;
+    if (is_cancellable && !order.cancel_requested) { /* a second cancel says nothing new */
+        order.cancel_requested = 1;
+        snprintf(order.failure_reason, sizeof(order.failure_reason), "cancelled by user");
+        result = store_order(service->database, &order, &error);
+    }
+    if (result != 0 || !is_cancellable) {
+        sluice_rollback(service->database, NULL);
+    } else {
+        result = sluice_commit(service->database, &error);
+    }
+    if (result != 0) {
+        return answer_error(request, &error);
+    }
+    return found == 0 ? answer_missing(request, id)
+           : is_cancellable
+               ? answer_json(request, MHD_HTTP_OK, order_object(&order))
+               : answer_message(request, MHD_HTTP_CONFLICT,
+                     "order %" PRId64 " is %s and can no longer be cancelled", id, order.status);
+}
+
+/* Not ours: say which part is wrong, the id, the method or the path. */
+static enum MHD_Result answer_unknown(const struct request *request)
+{
+    static const char *const paths[] = {
+        "/orders", "/orders/*", "/orders/*/cancel", "/orders/*/stream/direct", "/items", "/"};
+    int64_t id = 0;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        if (request_is(request, NULL, paths[i], &id)) {
+            return answer_message(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%s does not take %s",
+                paths[i], request->method);
+        }
+    }
+    if (strncmp(request->path, "/orders/", 8) == 0) {
+        char text[24];
+        snprintf(
+            text, sizeof(text), "%.*s", (int)strcspn(request->path + 8, "/"), request->path + 8);
+        if (parse_id(text) < 0) {
+            return answer_message(request, MHD_HTTP_BAD_REQUEST,
+                "'%s' is not the id of an order, which is a whole number from 1", text);
+        }
+    }
+    return answer_message(request, MHD_HTTP_NOT_FOUND, "there is nothing at %s", request->path);
+}
+
+static enum MHD_Result on_request(void *context, const struct request *request)
+{
+    struct order_service *service = context;
+    int64_t id = 0;
+    if (request_is(request, "POST", "/orders", NULL)) {
+        return post_order(service, request);
+    }
+    if (request_is(request, "GET", "/orders/*", &id)) {
+        return get_order(service, request, id);
+    }
+    if (request_is(request, "POST", "/orders/*/cancel", &id)) {
+        return cancel_order(service, request, id);
+    }
+    if (request_is(request, "GET", "/orders/*/stream/direct", &id)) {
+        return live_statuses_answer(service->live, request, id);
+    }
+    if (request_is(request, "GET", "/items", NULL)) {
+        return answer_json(request, MHD_HTTP_OK, items_sold());
+    }
+    if (request_is(request, "GET", "/", NULL)) {
+        return answer_bytes(request, "text/html; charset=utf-8", orders_page, orders_page_size);
+    }
+    return answer_unknown(request);
+}
+
+/* --- time-outs and the whole ----------------------------------------------------------------- */
+
+static int expire_order(sluice_database *database, int64_t id, struct sluice_error *error)
+{
+    struct order order;
+    if (sluice_begin(database, error) != 0) {
+        return -1;
+    }
+    int found = load_order(sluice_database_sqlite(database), id, &order, error);
+    if (found == 1 && is(order.status, "PROCESSING")) {
+        order.timed_out = 1;
+        snprintf(order.failure_reason, sizeof(order.failure_reason), "not paid in time");
+        found = store_order(database, &order, error);
+    }
+    if (found < 0) {
+        sluice_rollback(database, NULL);
+        return -1;
+    }
+    return sluice_commit(database, error);
+}
+
+/* Time out what was not paid in time, the oldest first, each in a transaction of its own. */
+static int expire_overdue(sluice_database *database, struct sluice_error *error)
+{
+    int64_t ids[SCAN_ORDERS_MAX];
+    int count = 0;
+    sqlite3_stmt *rows = sql_query(sluice_database_sqlite(database), error,
+        "SELECT order_id FROM orders WHERE status = 'PROCESSING' AND expires_at_ms <= ?"
+        " ORDER BY expires_at_ms LIMIT ?",
+        "ii", now_ms(), (int64_t)SCAN_ORDERS_MAX);
+    int result = rows != NULL ? sql_next(rows, error) : -1;
+    while (result == 1) {
+        ids[count++] = sqlite3_column_int64(rows, 0);
+        result = sql_next(rows, error);
+    }
+    sqlite3_finalize(rows);
+    for (int i = 0; i < count && result == 0; i++) {
+        result = expire_order(database, ids[i], error);
+    }
+    return result;
+}
+
+static int open_database(struct order_service *service, const char *url,
+    sluice_database **ret_database, struct sluice_error *error)
+{
+    if (sluice_database_open(url, ret_database, error) != 0 ||
+        orders_make_tables(*ret_database, error) != 0) {
+        return -1;
+    }
+    if (service->live == NULL) {
+        service->live = live_statuses_new(sluice_database_sqlite(*ret_database));
+    }
+    wake_streams_on_commit(service, *ret_database);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *listen_address = "127.0.0.1:9000";
+    const char *database = "sqlite:orders.db";
+    const char *broker = "local:log.db";
+    int64_t expire_after_ms = 30000;
+    options_read(argc, argv,
+        (struct option_field[]){
+            {.name = "listen", .text = &listen_address, .help = "address to serve on"},
+            {.name = "database", .text = &database, .help = "the orders"},
+            {.name = "broker", .text = &broker, .help = "the topics"},
+            {.name = "expire-after-ms",
+                .number = &expire_after_ms,
+                .number_max = 86400000,
+                .help = "how long an order may wait for its payment"},
+            {.name = NULL}});
+
+    struct sluice_error error;
+    struct order_service order = {.expire_after_ms = expire_after_ms};
+    sluice_database *clock = NULL; /* for this thread: the time-outs */
+    struct service *service = NULL;
+    struct sluice_consumer_options options = {.database = database, .broker = broker};
+    if (open_database(&order, database, &order.database, &error) != 0 ||
+        open_database(&order, database, &clock, &error) != 0 ||
+        (service = service_start(listen_address, on_request, subscriptions,
+             sizeof(subscriptions) / sizeof(subscriptions[0]), &options, &order, &error)) == NULL) {
+        fprintf(stderr, "order: %s\n", error.text);
+        return EXIT_FAILURE;
+    }
+    printf("ready http=http://127.0.0.1:%d\n", service_port(service));
+    fflush(stdout);
+
+    while (!service_wait(SCAN_PERIOD_MS)) {
+        live_statuses_tick(order.live);
+        if (expire_overdue(clock, &error) != 0) {
+            fprintf(stderr, "order: time-outs wait: %s\n", error.text);
+        }
+    }
+    live_statuses_end(order.live);
+    service_stop(service);
+    live_statuses_free(order.live);
+    sluice_database_close(clock);
+    sluice_database_close(order.database);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,382 @@
+/*
+ * payment.c - the payment service: everybody's wallet of points.
+ *
+ *     GET /wallet/point?user_id=7      200 {"point": 9400}
+ *
+ *     order.payment-requested.v1               take the points: payment.completed.v1 or .failed.v1
+ *     order.payment-compensation-requested.v1  give them back: payment.compensated.v1 or
+ *                                              .compensation-failed.v1
+ *
+ * A payment is one transaction: the inbox marker (libsluice writes it before it calls us), the
+ * wallet, the line in payment_log, and the answer as an event. So there is no moment in which the
+ * points are gone and nobody is told, and none in which a second copy of the event pays twice. A
+ * refund is guarded once more, by a unique key: one line of charge_log a payment.
+ *
+ * A wallet starts with 10,000 points when it is first needed.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "service.h"
+#include "sql.h"
+
+enum { STARTING_POINTS = 10000, DUE_PERIOD_MS = 20, IDLE_PERIOD_MS = 1000 };
+
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS user_point("
+    "  user_id INTEGER PRIMARY KEY, point INTEGER NOT NULL CHECK(point >= 0),"
+    "  version INTEGER NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS payment_log("
+    "  payment_log_id INTEGER PRIMARY KEY AUTOINCREMENT, order_id INTEGER NOT NULL UNIQUE,"
+    "  event_id TEXT NOT NULL UNIQUE, user_id INTEGER NOT NULL, total_amount INTEGER NOT NULL,"
+    "  point_before INTEGER NOT NULL, point_after INTEGER NOT NULL, result TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS charge_log("
+    "  payment_log_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE,"
+    "  user_id INTEGER NOT NULL, point_before INTEGER NOT NULL, point_after INTEGER NOT NULL,"
+    "  reason TEXT NOT NULL);"
+    "CREATE TABLE IF NOT EXISTS payment_due("
+    "  event_id TEXT PRIMARY KEY, due_ms INTEGER NOT NULL, order_id INTEGER NOT NULL,"
+    "  user_id INTEGER NOT NULL, total_amount INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS payment_due_by_time ON payment_due(due_ms);";
+
+struct payment_service {
+    sluice_database *database; /* for the thread that answers requests */
+    int64_t delay_ms;
+};
+
+/* What is asked of us. */
+struct payment {
+    int64_t order_id;
+    int64_t user_id;
+    int64_t total_amount;
+    const char *event_id; /* of the event that asks */
+};
+
+/* --- wallets --------------------------------------------------------------------------------- */
+
+/* The points of a wallet that may not exist yet; 0, or -1 with `error`. */
+static int read_points(
+    sqlite3 *sqlite, int64_t user_id, int64_t *ret_points, struct sluice_error *error)
+{
+    sqlite3_stmt *row =
+        sql_query(sqlite, error, "SELECT point FROM user_point WHERE user_id = ?", "i", user_id);
+    int found = row != NULL ? sql_next(row, error) : -1;
+    if (found >= 0) {
+        *ret_points = found == 1 ? sqlite3_column_int64(row, 0) : STARTING_POINTS;
+    }
+    sqlite3_finalize(row);
+    return found < 0 ? -1 : 0;
+}
+
+static int write_points(
+    sqlite3 *sqlite, int64_t user_id, int64_t points, struct sluice_error *error)
+{
+    return sql_run(sqlite, error,
+        "INSERT INTO user_point VALUES (?, ?, 1) ON CONFLICT(user_id)"
+        " DO UPDATE SET point = excluded.point, version = version + 1",
+        "ii", user_id, points);
+}
+
+/* --- taking points --------------------------------------------------------------------------- */
+
+static int publish_answer(sluice_database *database, const struct payment *payment,
+    int64_t payment_log_id, int64_t points, struct sluice_error *error)
+{
+    if (points >= payment->total_amount) {
+        return publish_object(database, "payment.completed.v1", "PaymentCompleted",
+            payment->order_id,
+            json_pack("{s:I, s:I, s:I, s:I, s:i, s:I}", "order_id", (json_int_t)payment->order_id,
+                "user_id", (json_int_t)payment->user_id, "payment_log_id",
+                (json_int_t)payment_log_id, "points_used", (json_int_t)payment->total_amount,
+                "card_amount", 0, "total_amount", (json_int_t)payment->total_amount),
+            NULL, error);
+    }
+    char reason[128];
+    snprintf(reason, sizeof(reason),
+        "too few points: the order costs %" PRId64 ", the wallet has %" PRId64,
+        payment->total_amount, points);
+    return publish_object(database, "payment.failed.v1", "PaymentFailed", payment->order_id,
+        json_pack("{s:I, s:I, s:s}", "order_id", (json_int_t)payment->order_id, "user_id",
+            (json_int_t)payment->user_id, "reason", reason),
+        NULL, error);
+}
+
+/* Take the points and say so, in the open transaction. */
+static enum sluice_outcome pay(
+    sluice_database *database, const struct payment *payment, struct sluice_error *error)
+{
+    sqlite3 *sqlite = sluice_database_sqlite(database);
+    int64_t points = 0;
+    if (read_points(sqlite, payment->user_id, &points, error) != 0) {
+        return outcome_of(error);
+    }
+    int is_enough = points >= payment->total_amount;
+    int64_t points_after = is_enough ? points - payment->total_amount : points;
+    if (sql_run(sqlite, error,
+            "INSERT INTO payment_log(order_id, event_id, user_id, total_amount, point_before,"
+            " point_after, result) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(order_id) DO NOTHING",
+            "itiiiit", payment->order_id, payment->event_id, payment->user_id,
+            payment->total_amount, points, points_after, is_enough ? "COMPLETED" : "FAILED") != 0) {
+        return outcome_of(error);
+    }
+    if (sqlite3_changes(sqlite) == 0) {
+        return SLUICE_ALREADY_APPLIED; /* another event has asked for this order's payment */
+    }
+    int64_t payment_log_id = sqlite3_last_insert_rowid(sqlite);
+    if (write_points(sqlite, payment->user_id, points_after, error) != 0 ||
+        publish_answer(database, payment, payment_log_id, points, error) != 0) {
+        return outcome_of(error);
+    }
+    return SLUICE_APPLIED;
+}
+
+/*
+ * Keep the request until it is due. A payment that takes its time, as a bank's does, must not hold
+ * a transaction open meanwhile, nor make others wait behind it.
+ */
+static enum sluice_outcome pay_later(sluice_database *database, const struct payment *payment,
+    int64_t due_ms, struct sluice_error *error)
+{
+    return sql_run(sluice_database_sqlite(database), error,
+               "INSERT INTO payment_due VALUES (?, ?, ?, ?, ?)", "tiiii", payment->event_id, due_ms,
+               payment->order_id, payment->user_id, payment->total_amount) == 0
+               ? SLUICE_APPLIED
+               : outcome_of(error);
+}
+
+static enum sluice_outcome on_payment_requested(sluice_database *database,
+    const struct sluice_event *event, void *context, struct sluice_error *error)
+{
+    const struct payment_service *service = context;
+    json_t *request = event_object(event, error);
+    if (request == NULL) {
+        return SLUICE_REJECTED;
+    }
+    struct payment payment = {.event_id = event->id,
+        .order_id = json_integer_value(json_object_get(request, "order_id")),
+        .user_id = json_integer_value(json_object_get(request, "user_id")),
+        .total_amount = json_integer_value(
+            json_object_get(json_object_get(request, "payment"), "total_amount"))};
+    json_decref(request);
+    if (payment.order_id <= 0 || payment.user_id <= 0 || payment.total_amount <= 0) {
+        snprintf(error->text, sizeof(error->text),
+            "order_id, user_id and payment.total_amount must be whole numbers from 1");
+        return SLUICE_REJECTED;
+    }
+    return service->delay_ms == 0
+               ? pay(database, &payment, error)
+               : pay_later(database, &payment, now_ms() + service->delay_ms, error);
+}
+
+/* The first request that is due: 1, 0 if none is, -1 with `error`. */
+static int find_due(sqlite3 *sqlite, struct payment *ret_payment,
+    char ret_event_id[SLUICE_EVENT_ID_SIZE], struct sluice_error *error)
+{
+    sqlite3_stmt *row = sql_query(sqlite, error,
+        "SELECT event_id, order_id, user_id, total_amount FROM payment_due WHERE due_ms <= ?"
+        " ORDER BY due_ms LIMIT 1",
+        "i", now_ms());
+    int found = row != NULL ? sql_next(row, error) : -1;
+    if (found == 1) {
+        sql_text(row, 0, ret_event_id, SLUICE_EVENT_ID_SIZE);
+        *ret_payment = (struct payment){.event_id = ret_event_id,
+            .order_id = sqlite3_column_int64(row, 1),
+            .user_id = sqlite3_column_int64(row, 2),
+            .total_amount = sqlite3_column_int64(row, 3)};
+    }
+    sqlite3_finalize(row);
+    return found;
+}
+
+/*
+ * Pay the first request that is due, in one transaction: 1, 0 if none is due, -1 with `error`. This
+ * is the only thread that takes from the list, so what is found before the transaction stands.
+ */
+static int pay_next_due(sluice_database *database, struct sluice_error *error)
+{
+    sqlite3 *sqlite = sluice_database_sqlite(database);
+    struct payment payment;
+    char event_id[SLUICE_EVENT_ID_SIZE];
+    int found = find_due(sqlite, &payment, event_id, error);
+    if (found == 1 && sluice_begin(database, error) != 0) {
+        return -1;
+    }
+    if (found == 1) {
+        enum sluice_outcome outcome = pay(database, &payment, error);
+        int is_paid = outcome == SLUICE_APPLIED || outcome == SLUICE_ALREADY_APPLIED;
+        found = is_paid && sql_run(sqlite, error, "DELETE FROM payment_due WHERE event_id = ?", "t",
+                               event_id) == 0
+                    ? 1
+                    : -1;
+    }
+    if (found == 1) {
+        return sluice_commit(database, error) == 0 ? 1 : -1;
+    }
+    if (found < 0) {
+        sluice_rollback(database, NULL);
+    }
+    return found;
+}
+
+/* --- giving points back ---------------------------------------------------------------------- */
+
+static int publish_refund(sluice_database *database, int64_t order_id, int64_t user_id,
+    const char *problem, struct sluice_error *error)
+{
+    json_t *payload =
+        json_pack("{s:I, s:I}", "order_id", (json_int_t)order_id, "user_id", (json_int_t)user_id);
+    if (problem == NULL) {
+        return publish_object(database, "payment.compensated.v1", "PaymentCompensated", order_id,
+            payload, NULL, error);
+    }
+    json_object_set_new(payload, "reason", json_string(problem));
+    return publish_object(database, "payment.compensation-failed.v1", "PaymentCompensationFailed",
+        order_id, payload, NULL, error);
+}
+
+/* Give the points of one payment back, in the open transaction; 0, or -1 with `error`. */
+static int refund(sluice_database *database, int64_t payment_log_id, int64_t user_id,
+    int64_t amount, const char *event_id, struct sluice_error *error)
+{
+    sqlite3 *sqlite = sluice_database_sqlite(database);
+    int64_t points = 0;
+    if (read_points(sqlite, user_id, &points, error) != 0) {
+        return -1;
+    }
+    if (sql_run(sqlite, error,
+            "INSERT INTO charge_log VALUES (?, ?, ?, ?, ?, 'REFUND')"
+            " ON CONFLICT(payment_log_id) DO NOTHING",
+            "itiii", payment_log_id, event_id, user_id, points, points + amount) != 0) {
+        return -1;
+    }
+    /* No line was added: these points were given back before, for whatever event. */
+    return sqlite3_changes(sqlite) == 0 ? 0 : write_points(sqlite, user_id, points + amount, error);
+}
+
+static enum sluice_outcome on_compensation_requested(sluice_database *database,
+    const struct sluice_event *event, void *context, struct sluice_error *error)
+{
+    (void)context;
+    json_t *request = event_object(event, error);
+    if (request == NULL) {
+        return SLUICE_REJECTED;
+    }
+    int64_t order_id = json_integer_value(json_object_get(request, "order_id"));
+    int64_t user_id = json_integer_value(json_object_get(request, "user_id"));
+    json_decref(request);
+    sqlite3_stmt *row = sql_query(sluice_database_sqlite(database), error,
+        "SELECT payment_log_id, user_id, total_amount FROM payment_log"
+        " WHERE order_id = ? AND result = 'COMPLETED'",
+        "i", order_id);
+    int found = row != NULL ? sql_next(row, error) : -1;
+    int result = found;
+    if (found == 1) {
+        user_id = sqlite3_column_int64(row, 1);
+        result = refund(database, sqlite3_column_int64(row, 0), user_id,
+            sqlite3_column_int64(row, 2), event->id, error);
+    }
+    sqlite3_finalize(row);
+    if (result < 0 || publish_refund(database, order_id, user_id,
+                          found == 1 ? NULL : "there is no payment of this order", error) != 0) {
+        return outcome_of(error);
+    }
+    return SLUICE_APPLIED;
+}
+
+static const struct subscription subscriptions[] = {
+    {"order-payment-requested-v1", "order.payment-requested.v1", on_payment_requested},
+    {"order-payment-compensation-requested-v1", "order.payment-compensation-requested.v1",
+        on_compensation_requested},
+};
+
+/* --- requests and the whole ------------------------------------------------------------------ */
+
+static enum MHD_Result on_request(void *context, const struct request *request)
+{
+    struct payment_service *service = context;
+    if (!request_is(request, "GET", "/wallet/point", NULL)) {
+        return answer_message(request, MHD_HTTP_NOT_FOUND,
+            "there is no %s %s here; try GET /wallet/point?user_id=7", request->method,
+            request->path);
+    }
+    int64_t user_id = parse_id(request_parameter(request, "user_id"));
+    if (user_id < 0) {
+        return answer_message(
+            request, MHD_HTTP_BAD_REQUEST, "user_id must be a whole number from 1");
+    }
+    struct sluice_error error;
+    int64_t points = 0;
+    if (read_points(sluice_database_sqlite(service->database), user_id, &points, &error) != 0) {
+        return answer_message(request,
+            error.reaction == SLUICE_RETRY ? MHD_HTTP_SERVICE_UNAVAILABLE
+                                           : MHD_HTTP_INTERNAL_SERVER_ERROR,
+            "%s", error.text);
+    }
+    return answer_json(request, MHD_HTTP_OK, json_pack("{s:I}", "point", (json_int_t)points));
+}
+
+static int open_database(
+    const char *url, sluice_database **ret_database, struct sluice_error *error)
+{
+    if (sluice_database_open(url, ret_database, error) != 0) {
+        return -1;
+    }
+    sqlite3 *sqlite = sluice_database_sqlite(*ret_database);
+    if (sqlite3_exec(sqlite, schema, NULL, NULL, NULL) != SQLITE_OK) {
+        snprintf(error->text, sizeof(error->text), "cannot make the tables of payment: %s",
+            sqlite3_errmsg(sqlite));
+        return -1;
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *listen_address = "127.0.0.1:9001";
+    const char *database = "sqlite:payment.db";
+    const char *broker = "local:log.db";
+    int64_t delay_ms = 0;
+    options_read(argc, argv,
+        (struct option_field[]){
+            {.name = "listen", .text = &listen_address, .help = "address to serve on"},
+            {.name = "database", .text = &database, .help = "the wallets"},
+            {.name = "broker", .text = &broker, .help = "the topics"},
+            {.name = "payment-delay-ms",
+                .number = &delay_ms,
+                .number_max = 60000,
+                .help = "how long a payment takes; 0: it is made at once"},
+            {.name = NULL}});
+
+    struct sluice_error error;
+    struct payment_service payment = {.delay_ms = delay_ms};
+    sluice_database *clock = NULL; /* for this thread: the payments that are due */
+    struct service *service = NULL;
+    struct sluice_consumer_options options = {.database = database, .broker = broker};
+    if (open_database(database, &payment.database, &error) != 0 ||
+        open_database(database, &clock, &error) != 0 ||
+        (service = service_start(listen_address, on_request, subscriptions,
+             sizeof(subscriptions) / sizeof(subscriptions[0]), &options, &payment, &error)) ==
+            NULL) {
+        fprintf(stderr, "payment: %s\n", error.text);
+        return EXIT_FAILURE;
+    }
+    printf("ready http=http://127.0.0.1:%d\n", service_port(service));
+    fflush(stdout);
+
+    /* What is due is paid even if the delay was turned off since it was asked for. */
+    while (!service_wait(delay_ms > 0 ? DUE_PERIOD_MS : IDLE_PERIOD_MS)) {
+        int result = 1;
+        while (result == 1) {
+            result = pay_next_due(clock, &error);
+        }
+        if (result < 0) {
+            fprintf(stderr, "payment: what is due waits: %s\n", error.text);
+        }
+    }
+    service_stop(service);
+    sluice_database_close(clock);
+    sluice_database_close(payment.database);
+    return EXIT_SUCCESS;
+}

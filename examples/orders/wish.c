@@ -1,0 +1,108 @@
+#include "wish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const struct item {
+    int64_t id;
+    const char *name;
+    int64_t points;
+} items[ITEM_COUNT] = {
+    {1, "Espresso", 300},
+    {2, "Flat white", 450},
+    {3, "Lemon cake", 600},
+    {4, "Espresso machine", 25000},
+};
+
+/* A whole number of a JSON object within bounds, or -1. */
+static int64_t whole_number(
+    const json_t *object, const char *name, int64_t smallest, int64_t largest)
+{
+    const json_t *value = json_object_get(object, name);
+    json_int_t number = json_integer_value(value);
+    return json_is_integer(value) && number >= smallest && number <= largest ? number : -1;
+}
+
+/* Read one element of "items"; 0, or -1 with what is wrong with it in `problem`. */
+static int read_line(
+    const json_t *line, size_t index, struct wish *wish, char problem[PROBLEM_SIZE])
+{
+    size_t item_count = ITEM_COUNT;
+    int64_t item_id = whole_number(line, "item_id", 1, (int64_t)item_count);
+    int64_t quantity = whole_number(line, "quantity", 1, QUANTITY_MAX);
+    if (item_id < 0) {
+        snprintf(problem, PROBLEM_SIZE,
+            "items[%zu].item_id must be one of 1 to %zu: see GET /items", index, item_count);
+        return -1;
+    }
+    if (quantity < 0) {
+        snprintf(problem, PROBLEM_SIZE, "items[%zu].quantity must be a whole number from 1 to %d",
+            index, QUANTITY_MAX);
+        return -1;
+    }
+    int64_t *sum = &wish->quantities[item_id - 1];
+    if (*sum + quantity > QUANTITY_MAX) {
+        snprintf(problem, PROBLEM_SIZE, "item %" PRId64 " is ordered more than %d times", item_id,
+            QUANTITY_MAX);
+        return -1;
+    }
+    *sum += quantity;
+    wish->total_amount += quantity * items[item_id - 1].points;
+    return 0;
+}
+
+int read_wish(const char *text, size_t text_size, struct wish *ret_wish, char problem[PROBLEM_SIZE])
+{
+    json_error_t cause;
+    json_t *body = json_loadb(text, text_size, JSON_REJECT_DUPLICATES, &cause);
+    if (body == NULL) {
+        snprintf(problem, PROBLEM_SIZE, "the body is not JSON: %s (line %d, column %d)", cause.text,
+            cause.line, cause.column);
+        return -1;
+    }
+    const json_t *lines = json_object_get(body, "items");
+    struct wish wish = {.user_id = whole_number(body, "user_id", 1, INT64_MAX)};
+    int result = -1;
+    if (!json_is_object(body)) {
+        snprintf(problem, PROBLEM_SIZE,
+            "the body must be an object like {\"user_id\": 7, \"items\": "
+            "[{\"item_id\": 1, \"quantity\": 2}]}");
+    } else if (wish.user_id < 0) {
+        snprintf(problem, PROBLEM_SIZE, "user_id must be a whole number from 1");
+    } else if (json_array_size(lines) < 1 || json_array_size(lines) > LINE_COUNT_MAX) {
+        snprintf(problem, PROBLEM_SIZE, "items must be a list of 1 to %d items", LINE_COUNT_MAX);
+    } else {
+        result = 0;
+        for (size_t i = 0; i < json_array_size(lines) && result == 0; i++) {
+            result = read_line(json_array_get(lines, i), i, &wish, problem);
+        }
+    }
+    json_decref(body);
+    if (result == 0) {
+        *ret_wish = wish;
+    }
+    return result;
+}
+
+json_t *wish_lines(const struct wish *wish)
+{
+    json_t *lines = json_array();
+    for (size_t i = 0; i < ITEM_COUNT; i++) {
+        if (wish->quantities[i] > 0) {
+            json_array_append_new(lines, json_pack("{s:I, s:I}", "item_id", (json_int_t)items[i].id,
+                                             "quantity", (json_int_t)wish->quantities[i]));
+        }
+    }
+    return lines;
+}
+
+json_t *items_sold(void)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < ITEM_COUNT; i++) {
+        json_array_append_new(
+            list, json_pack("{s:I, s:s, s:I}", "item_id", (json_int_t)items[i].id, "name",
+                      items[i].name, "points", (json_int_t)items[i].points));
+    }
+    return list;
+}

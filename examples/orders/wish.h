@@ -1,0 +1,35 @@
+/*
+ * wish.h - what is sold, and the check of what somebody wants to buy.
+ */
+#ifndef EXAMPLES_ORDERS_WISH_H
+#define EXAMPLES_ORDERS_WISH_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+enum { ITEM_COUNT = 4, LINE_COUNT_MAX = 20, QUANTITY_MAX = 99, PROBLEM_SIZE = 256 };
+
+/* An order that is asked for: the body of POST /orders, checked. */
+struct wish {
+    int64_t user_id;
+    int64_t total_amount;
+    int64_t quantities[ITEM_COUNT]; /* lines of one item are summed */
+};
+
+/**
+ * Read the body of POST /orders. 0, or -1 with what is wrong with it in `problem`.
+ */
+int read_wish(const char *body, size_t body_size, struct wish *ret_wish, char problem[PROBLEM_SIZE])
+    __attribute__((warn_unused_result));
+
+/**
+ * The lines of a wish, one an item, as a JSON list; the caller's.
+ */
+json_t *wish_lines(const struct wish *wish);
+
+/**
+ * What is sold, as a JSON list; the caller's.
+ */
+json_t *items_sold(void);
+
+#endif

@@ -1,0 +1,61 @@
+"""Fixtures of the process tests. They run the built programs; SLUICE_BUILD names another folder."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness.orders import Orders  # noqa: E402
+from harness.process import Process  # noqa: E402
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """start([program, ...]) starts a process that is gone when the test is."""
+    processes: list[Process] = []
+
+    def start_one(command: list[str | Path], **options) -> Process:
+        log = tmp_path / f"process-{len(processes)}.log"
+        processes.append(Process(command, log, **options))
+        return processes[-1]
+
+    yield start_one
+    for process in processes:
+        process.close()
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
+    """The orders example as `make demo` starts it, shared by a file's tests; payments at once."""
+    running = Orders(tmp_path_factory.mktemp("orders"))
+    try:
+        running.start("--payment-delay-ms=0")
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def slow_orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
+    """The same, with payments that take long enough to do something meanwhile."""
+    running = Orders(tmp_path_factory.mktemp("slow-orders"))
+    try:
+        running.start("--payment-delay-ms=1500")
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def impatient_orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
+    """The same, with orders that time out before their payment is made."""
+    running = Orders(tmp_path_factory.mktemp("impatient-orders"))
+    try:
+        running.start("--payment-delay-ms=2500", "--expire-after-ms=500")
+        yield running
+    finally:
+        running.close()

@@ -1,0 +1,1 @@
+"""What the process tests share: processes, HTTP, live streams, and waiting."""
