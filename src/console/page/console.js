@@ -18,6 +18,8 @@ function age(ms) {
   if (ms < 172800000) return [String(Math.floor(ms / 3600000)), 'h'];
   return [String(Math.floor(ms / 86400000)), 'd'];
 }
+// "sqlite:/var/lib/app/orders.db" is "orders.db" where there is little room.
+const shortName = (name) => name.replace(/^[a-z]+:(.*\/)?/, '');
 const ageText = (ms) => age(ms).join('\u202f');
 
 function setText(element, text) {
@@ -34,7 +36,8 @@ function spark(id, values, floor) {
   const svg = byId(id);
   const shown = values.slice(-120);
   const top = Math.max(floor, ...shown);
-  const step = 300 / 119;
+  // Two minutes in the end; the first half minute already fills a part that can be seen.
+  const step = 300 / (Math.max(30, shown.length) - 1);
   const points = shown.map((value, index) => {
     const x = 300 - (shown.length - 1 - index) * step;
     return `${x.toFixed(1)},${(57 - (value / top) * 52).toFixed(1)}`;
@@ -209,6 +212,7 @@ function showRates(state) {
     const mean = last.length === 0 ? 0 : last.reduce((a, b) => a + b, 0) / last.length;
     const isKnown = totals[name] !== undefined;
     setText(byId(name), !isKnown ? '–' : mean > 0 && mean < 10 ? mean.toFixed(1) : format(Math.round(mean)));
+    byId(name).nextElementSibling.hidden = !isKnown;
     setText(byId(`${name}-total`), isKnown ? `${format(totals[name])} since the start` : 'not in this process');
     spark(`spark-${name}`, values, 1);
   }
@@ -235,7 +239,7 @@ function showStuck(databases) {
       const next = item.state === 'RETRYING' ? `tried again in ${ageText(item.next_attempt_in_ms)}` : 'waits for a person';
       return [
         { text: item.key === null ? '(no key)' : item.key, small: item.topic, class: 'name' },
-        { text: item.stage, small: item.database },
+        { text: item.stage, small: shortName(item.database) },
         { text: item.reason || '(no reason was given)', small: `${item.type}: ${next}`, class: isFailed ? 'reason' : 'reason waiting' },
         { text: format(item.events), class: 'n' }, { text: format(item.attempts), class: 'n' },
         { text: ageText(item.held_ms), class: 'n' }, { class: 'actions' },
@@ -272,7 +276,7 @@ function showConsumers(state, databases) {
   setText(byId('lag'), format(behind));
   mark(byId('tile-lag'), items.some((item) => item.lagMs >= BAD_AGE_MS) ? 'bad' : behind > 0 ? 'warn' : '');
   fillTable('consumers', items, (item) => `${item.database}\n${item.name}`, (item) => [
-    { text: item.name, small: item.database, class: 'name' },
+    { text: item.name, small: shortName(item.database), class: 'name' },
     { text: format(item.applied_total), class: 'n' },
     { text: format(item.duplicates_total), class: 'n' },
     { text: format(item.failures_total), class: item.failures_total > 0 ? 'n warn-text' : 'n' },
