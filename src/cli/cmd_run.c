@@ -21,6 +21,7 @@ static int serve(const struct sl_config *config, bool has_relay, bool has_gatewa
         status = sl_daemon_run(daemon, NULL, NULL);
         sl_daemon_close(daemon);
     }
+    uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
     return status;
 }
@@ -61,7 +62,7 @@ static int run_gateway(const struct sl_arguments *arguments)
 }
 
 #define SERVING                                                                                    \
-    "\nWhen it serves it writes one line to stdout: ready, and where. Logs go to stderr.\n"         \
+    "\nWhen it serves it writes one line to stdout: ready, and where. Logs go to stderr.\n"        \
     "SIGTERM and SIGINT end it when what is under way is done; a second one ends it at once.\n"
 
 const struct sl_command sl_command_run = {

@@ -21,21 +21,32 @@ struct sl_daemon {
     struct sl_broker *broker; /* the console's own connection; used on its worker only */
     uv_signal_t signals[2];
     int status;
+    int open_signals;
     bool is_stopping;
+    bool is_stopped;
     void (*on_stop)(void *context);
     void *stop_context;
 };
 
+static void on_relays_stopped(void *context)
+{
+    struct sl_daemon *daemon = context;
+    daemon->relays = NULL;
+    daemon->is_stopped = true;
+}
+
 static void on_console_stopped(void *context)
 {
     struct sl_daemon *daemon = context;
+    daemon->console = NULL;
     /* Only the console asked these for what they know; now they may go. */
-    if (daemon->relays != NULL) {
-        sl_relay_thread_stop(daemon->relays, NULL, NULL);
-        daemon->relays = NULL;
-    }
     sl_broker_close(daemon->broker);
     daemon->broker = NULL;
+    if (daemon->relays != NULL) {
+        sl_relay_thread_stop(daemon->relays, on_relays_stopped, daemon);
+    } else {
+        on_relays_stopped(daemon);
+    }
 }
 
 static void on_gateway_stopped(void *context)
@@ -44,7 +55,6 @@ static void on_gateway_stopped(void *context)
     daemon->gateway = NULL;
     if (daemon->console != NULL) {
         sl_console_stop(daemon->console, on_console_stopped, daemon);
-        daemon->console = NULL;
     } else {
         on_console_stopped(daemon);
     }
@@ -71,10 +81,6 @@ static void stop(struct sl_daemon *daemon, int status)
         daemon->on_stop(daemon->stop_context);
     }
     stop_parts(daemon);
-    for (size_t i = 0; i < 2; i++) {
-        /* Not closed yet, but no reason to stay: a second signal must still be heard. */
-        uv_unref((uv_handle_t *) &daemon->signals[i]);
-    }
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -212,12 +218,20 @@ static int open_parts(struct sl_daemon *daemon, struct sluice_error *error)
     return 0;
 }
 
-static void close_signals(struct sl_daemon *daemon)
+static void on_signal_closed(uv_handle_t *handle)
 {
-    for (size_t i = 0; i < 2; i++) {
-        uv_close((uv_handle_t *) &daemon->signals[i], NULL);
+    struct sl_daemon *daemon = handle->data;
+    if (--daemon->open_signals == 0) {
+        sl_free(daemon);
     }
-    uv_run(daemon->loop, UV_RUN_DEFAULT);
+}
+
+/* Others may have handles on the loop: turn it until our own parts have stopped, and no longer. */
+static void wait_for_end(struct sl_daemon *daemon)
+{
+    while (!daemon->is_stopped) {
+        uv_run(daemon->loop, UV_RUN_ONCE);
+    }
 }
 
 int sl_daemon_open(uv_loop_t *loop, const struct sl_daemon_options *options,
@@ -235,12 +249,12 @@ int sl_daemon_open(uv_loop_t *loop, const struct sl_daemon_options *options,
         uv_signal_init(loop, &daemon->signals[i]);
         daemon->signals[i].data = daemon;
         uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+        daemon->open_signals++;
     }
     if (open_parts(daemon, error) != 0) {
         stop(daemon, SL_EXIT_FAILED);
-        uv_run(loop, UV_RUN_DEFAULT);
-        close_signals(daemon);
-        sl_free(daemon);
+        wait_for_end(daemon);
+        sl_daemon_close(daemon);
         return -1;
     }
     *ret_daemon = daemon;
@@ -263,14 +277,15 @@ int sl_daemon_run(struct sl_daemon *daemon, void (*on_stop)(void *context), void
     daemon->on_stop = on_stop;
     daemon->stop_context = context;
     print_ready(daemon);
-    uv_run(daemon->loop, UV_RUN_DEFAULT);
-    close_signals(daemon);
+    wait_for_end(daemon);
     return daemon->status;
 }
 
 void sl_daemon_close(struct sl_daemon *daemon)
 {
-    sl_free(daemon);
+    for (size_t i = 0; i < 2; i++) {
+        uv_close((uv_handle_t *) &daemon->signals[i], on_signal_closed);
+    }
 }
 
 const char *sl_daemon_gateway_url(const struct sl_daemon *daemon)

@@ -29,7 +29,8 @@ struct sl_daemon_options {
 /**
  * Open every part that the options and the config name.
  *
- * On success `*ret_daemon` is the caller's, to be given to sl_daemon_close after sl_daemon_run.
+ * On success `*ret_daemon` is the caller's, to be given to sl_daemon_close after sl_daemon_run. On
+ * failure everything is closed again, and the loop must turn once more.
  */
 int sl_daemon_open(uv_loop_t *loop, const struct sl_daemon_options *options,
     struct sl_daemon **ret_daemon, struct sluice_error *error) __attribute__((warn_unused_result));
@@ -43,7 +44,7 @@ int sl_daemon_run(struct sl_daemon *daemon, void (*on_stop)(void *context), void
     __attribute__((warn_unused_result));
 
 /**
- * Free a daemon that has run. NULL is fine.
+ * Close a daemon that has run; its memory is freed when the loop has turned once more.
  */
 void sl_daemon_close(struct sl_daemon *daemon);
 

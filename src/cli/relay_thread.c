@@ -120,6 +120,9 @@ static void on_notice(uv_async_t *async)
         struct member *member = &thread->members[i];
         if (atomic_load(&member->is_halted) && !member->is_told) {
             member->is_told = true;
+            if (thread->on_halt == NULL) {
+                continue;
+            }
             thread->on_halt(thread->halt_context, &member->failure);
         }
     }
@@ -185,6 +188,7 @@ int sl_relay_thread_start(uv_loop_t *loop, const struct sl_relay_options *option
     if (thread->result != 0) {
         /* The thread ends by itself; its notice, on the caller's loop, joins and frees it. */
         *error = thread->error;
+        thread->on_halt = NULL;
         return -1;
     }
     *ret_thread = thread;
