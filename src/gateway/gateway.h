@@ -30,7 +30,7 @@
 
 struct sl_gateway;
 
-/* What a stream route tells of. Templates: {name} of the path, {query.x}, {header.x}, {cookie.x}. */
+/* What a stream route tells. Templates: {name} of the path, {query.x}, {header.x}, {cookie.x}. */
 struct sl_stream_options {
     const char *topic;
     const char *key;      /* template: which key the client hears of */
@@ -43,7 +43,7 @@ struct sl_stream_options {
 };
 
 struct sl_route {
-    const char *path;     /* "/orders/{id}/stream", "/wallet/**": first match wins */
+    const char *path; /* "/orders/{id}/stream"; a last segment of two stars is any rest */
     const char *upstream; /* "http://host:port" with an optional prefix, or NULL */
     const struct sl_stream_options *stream; /* or NULL; exactly one of the two */
 };

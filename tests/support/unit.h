@@ -18,7 +18,7 @@
         const TTest *tests[] = {__VA_ARGS__};                                                      \
         Suite *suite = suite_create(name);                                                         \
         TCase *unit_case = tcase_create(name);                                                     \
-        tcase_set_timeout(unit_case, 60);                                                          \
+        tcase_set_timeout(unit_case, 30);                                                          \
         for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {                            \
             tcase_add_test(unit_case, tests[i]);                                                   \
         }                                                                                          \
