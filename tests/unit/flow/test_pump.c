@@ -1,0 +1,135 @@
+#include "flow/pump.h"
+
+#include "support/unit.h"
+
+static struct sl_pump_effect give(struct sl_pump *pump, enum sl_pump_event_kind kind)
+{
+    struct sl_pump_event event = {.kind = kind};
+    return sl_pump_step(pump, &event, 1000, 0);
+}
+
+static struct sl_pump_effect rows(struct sl_pump *pump, size_t count, int64_t last_position)
+{
+    struct sl_pump_event event = {
+        .kind = SL_PUMP_EVENT_ROWS, .count = count, .position = last_position};
+    return sl_pump_step(pump, &event, 1000, 0);
+}
+
+/* A pump that stands at position 10 and reads. */
+static void start(struct sl_pump *pump)
+{
+    sl_pump_init(pump, 20, 5000);
+    ck_assert_int_eq(give(pump, SL_PUMP_EVENT_START).kind, SL_PUMP_ASK_POSITION);
+    struct sl_pump_event position = {.kind = SL_PUMP_EVENT_POSITION, .position = 10};
+    struct sl_pump_effect effect = sl_pump_step(pump, &position, 0, 0);
+    ck_assert_int_eq(effect.kind, SL_PUMP_READ);
+    ck_assert_int_eq(effect.position, 10);
+}
+
+START_TEST(a_batch_moves_the_position_only_when_it_is_appended)
+{
+    struct sl_pump pump;
+    start(&pump);
+    ck_assert_int_eq(rows(&pump, 3, 13).kind, SL_PUMP_HOLD_WAITING);
+    struct sl_pump_effect append = give(&pump, SL_PUMP_EVENT_HELD);
+    ck_assert_int_eq(append.kind, SL_PUMP_APPEND);
+    ck_assert_int_eq(append.position, 10);
+    ck_assert_int_eq(append.to, 13);
+    ck_assert_int_eq(pump.position, 10);
+    struct sl_pump_effect read = give(&pump, SL_PUMP_EVENT_APPENDED);
+    ck_assert_int_eq(read.kind, SL_PUMP_READ);
+    ck_assert_int_eq(read.position, 13);
+}
+END_TEST
+
+START_TEST(an_outage_in_any_state_asks_the_sink_where_it_stands_before_going_on)
+{
+    struct sl_pump pump;
+    start(&pump);
+    rows(&pump, 3, 13);
+    give(&pump, SL_PUMP_EVENT_HELD);
+    struct sl_pump_effect rest = give(&pump, SL_PUMP_EVENT_OUTAGE);
+    ck_assert_int_eq(rest.kind, SL_PUMP_REST);
+    ck_assert_int_gt(rest.until_ms, 1000);
+    ck_assert_int_eq(pump.position, 10);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_WAKE).kind, SL_PUMP_NONE);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_TIMER).kind, SL_PUMP_ASK_POSITION);
+}
+END_TEST
+
+START_TEST(pauses_grow_with_outages_in_a_row_and_start_small_after_success)
+{
+    struct sl_pump pump;
+    start(&pump);
+    int64_t first_ms = give(&pump, SL_PUMP_EVENT_OUTAGE).until_ms;
+    struct sl_pump_event position = {.kind = SL_PUMP_EVENT_POSITION, .position = 10};
+    for (int i = 0; i < 20; i++) {
+        give(&pump, SL_PUMP_EVENT_TIMER);
+        sl_pump_step(&pump, &position, 1000, 0);
+        ck_assert_int_le(give(&pump, SL_PUMP_EVENT_OUTAGE).until_ms, 1000 + 5000);
+    }
+    give(&pump, SL_PUMP_EVENT_TIMER);
+    sl_pump_step(&pump, &position, 1000, 0);
+    rows(&pump, 0, 10);
+    ck_assert_int_eq(pump.state, SL_PUMP_IDLE);
+    give(&pump, SL_PUMP_EVENT_WAKE);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_OUTAGE).until_ms, first_ms);
+}
+END_TEST
+
+START_TEST(a_refused_event_is_judged_and_the_rest_of_its_batch_looked_at_again)
+{
+    struct sl_pump pump;
+    start(&pump);
+    rows(&pump, 3, 13);
+    give(&pump, SL_PUMP_EVENT_HELD);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_REJECTED).kind, SL_PUMP_JUDGE);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_HELD).kind, SL_PUMP_HOLD_WAITING);
+    struct sl_pump_effect append = give(&pump, SL_PUMP_EVENT_HELD);
+    ck_assert_int_eq(append.kind, SL_PUMP_APPEND);
+    ck_assert_int_eq(append.position, 10);
+    ck_assert_int_eq(append.to, 13);
+}
+END_TEST
+
+START_TEST(another_relays_append_makes_this_one_ask_again)
+{
+    struct sl_pump pump;
+    start(&pump);
+    rows(&pump, 3, 13);
+    give(&pump, SL_PUMP_EVENT_HELD);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_CONFLICT).kind, SL_PUMP_ASK_POSITION);
+}
+END_TEST
+
+START_TEST(a_stopped_pump_stays_stopped)
+{
+    struct sl_pump pump;
+    start(&pump);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_FATAL).kind, SL_PUMP_HALT);
+    for (int kind = SL_PUMP_EVENT_POSITION; kind <= SL_PUMP_EVENT_FATAL; kind++) {
+        ck_assert_int_eq(give(&pump, (enum sl_pump_event_kind) kind).kind, SL_PUMP_NONE);
+    }
+    ck_assert_str_eq(sl_pump_state_name(pump.state), "stopped");
+}
+END_TEST
+
+START_TEST(events_that_do_not_belong_to_the_state_change_nothing)
+{
+    struct sl_pump pump;
+    start(&pump);
+    struct sl_pump before = pump;
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_WAKE).kind, SL_PUMP_NONE);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_APPENDED).kind, SL_PUMP_NONE);
+    ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_START).kind, SL_PUMP_NONE);
+    ck_assert_int_eq(pump.state, before.state);
+    ck_assert_int_eq(pump.position, before.position);
+}
+END_TEST
+
+UNIT_MAIN("pump", a_batch_moves_the_position_only_when_it_is_appended,
+    an_outage_in_any_state_asks_the_sink_where_it_stands_before_going_on,
+    pauses_grow_with_outages_in_a_row_and_start_small_after_success,
+    a_refused_event_is_judged_and_the_rest_of_its_batch_looked_at_again,
+    another_relays_append_makes_this_one_ask_again, a_stopped_pump_stays_stopped,
+    events_that_do_not_belong_to_the_state_change_nothing)

@@ -1,0 +1,275 @@
+#include "store/store.h"
+
+#include <sqlite3.h>
+
+#include "support/temp.h"
+#include "support/unit.h"
+
+static struct temp temp;
+static struct sl_store *store;
+static struct sluice_error error;
+
+static void open_store(void)
+{
+    temp_make(&temp);
+    const char *url = temp_url(&temp, "sqlite", "app.db");
+    int status = sl_store_open(url, SL_STORE_CREATE, &store, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+}
+
+static void close_store(void)
+{
+    sl_store_close(store);
+    temp_remove(&temp);
+}
+
+static struct sl_event event(int number, const char *key)
+{
+    struct sl_event event = {
+        .topic = SL_TEXT("t"),
+        .has_key = key != NULL,
+        .key = sl_text_of(key),
+        .type = SL_TEXT("T"),
+        .payload = SL_TEXT("payload"),
+        .headers = SL_TEXT("{}"),
+        .time_ms = 1000 + number,
+    };
+    snprintf(event.id, sizeof(event.id), "00000000-0000-7000-8000-%012d", number);
+    return event;
+}
+
+static void publish(int from, int to)
+{
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    for (int i = from; i < to; i++) {
+        struct sl_event one = event(i, i % 2 == 0 ? "even" : NULL);
+        ck_assert_int_eq(sl_store_outbox_insert(store, &one, &error), 0);
+    }
+    ck_assert_int_eq(sl_store_commit(store, &error), 0);
+}
+
+START_TEST(what_is_written_outside_of_a_transaction_is_refused)
+{
+    open_store();
+    struct sl_event one = event(1, "k");
+    bool is_new;
+    ck_assert_int_eq(sl_store_outbox_insert(store, &one, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_TRANSACTION);
+    ck_assert_int_eq(sl_store_inbox_begin(store, "c", one.id, 0, &is_new, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_TRANSACTION);
+    ck_assert_int_eq(sl_store_commit(store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_TRANSACTION);
+    ck_assert_int_eq(sl_store_savepoint(store, &error), -1);
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    ck_assert_int_eq(sl_store_begin(store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_IN_TRANSACTION);
+    close_store();
+}
+END_TEST
+
+START_TEST(rows_are_read_in_commit_order_after_a_position)
+{
+    open_store();
+    publish(0, 5);
+    struct sl_outbox_batch batch = {0};
+    ck_assert_int_eq(sl_store_outbox_read(store, 2, 100, 1 << 20, &batch, &error), 0);
+    ck_assert_uint_eq(batch.count, 3);
+    ck_assert_int_eq(batch.positions[0], 3);
+    ck_assert_str_eq(batch.events[0].id, "00000000-0000-7000-8000-000000000002");
+    ck_assert(batch.events[0].has_key && sl_text_equal(batch.events[0].key, SL_TEXT("even")));
+    ck_assert(!batch.events[1].has_key);
+    ck_assert(sl_text_equal(batch.events[2].payload, SL_TEXT("payload")));
+    ck_assert_int_eq(sl_store_outbox_read(store, 0, 2, 1 << 20, &batch, &error), 0);
+    ck_assert_uint_eq(batch.count, 2);
+    ck_assert_int_eq(sl_store_outbox_read(store, 0, 100, 1, &batch, &error), 0);
+    ck_assert_uint_eq(batch.count, 1);
+    sl_outbox_batch_deinit(&batch);
+    close_store();
+}
+END_TEST
+
+START_TEST(a_position_of_a_rolled_back_row_comes_again_and_of_a_deleted_one_never)
+{
+    open_store();
+    struct sl_event one = event(1, "k");
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    ck_assert_int_eq(sl_store_outbox_insert(store, &one, &error), 0);
+    sl_store_rollback(store);
+    publish(0, 1);
+    struct sl_outbox_state state;
+    ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
+    ck_assert_int_eq(state.last_position, 1);
+    ck_assert_int_eq(sl_store_confirm(store, 1, 5000, &error), 0);
+    int64_t deleted;
+    ck_assert_int_eq(sl_store_outbox_retain(store, 9000, 100, &deleted, &error), 0);
+    ck_assert_int_eq(deleted, 1);
+    publish(1, 2);
+    ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
+    ck_assert_int_eq(state.last_position, 2);
+    ck_assert_int_eq(state.first_position, 2);
+    close_store();
+}
+END_TEST
+
+START_TEST(the_outbox_tells_its_oldest_unsent_event_and_how_many_there_are)
+{
+    open_store();
+    struct sl_outbox_state state;
+    ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
+    ck_assert_int_eq(state.unsent_count, 0);
+    ck_assert_int_eq(state.oldest_unsent_ms, 0);
+    publish(0, 5);
+    ck_assert_int_eq(sl_store_confirm(store, 2, 1, &error), 0);
+    ck_assert_int_eq(sl_store_confirm(store, 1, 1, &error), 0);
+    ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
+    ck_assert_int_eq(state.position, 2);
+    ck_assert_int_eq(state.unsent_count, 3);
+    ck_assert_int_eq(state.oldest_unsent_ms, 1002);
+    close_store();
+}
+END_TEST
+
+START_TEST(retention_keeps_what_is_unsent_or_young)
+{
+    open_store();
+    publish(0, 5);
+    ck_assert_int_eq(sl_store_confirm(store, 4, 1, &error), 0);
+    int64_t deleted;
+    ck_assert_int_eq(sl_store_outbox_retain(store, 1002, 100, &deleted, &error), 0);
+    ck_assert_int_eq(deleted, 2);
+    ck_assert_int_eq(sl_store_outbox_retain(store, 9000, 1, &deleted, &error), 0);
+    ck_assert_int_eq(deleted, 1);
+    ck_assert_int_eq(sl_store_outbox_retain(store, 9000, 100, &deleted, &error), 0);
+    ck_assert_int_eq(deleted, 1);
+    close_store();
+}
+END_TEST
+
+START_TEST(a_marker_is_new_once_for_each_consumer)
+{
+    open_store();
+    const char *id = "00000000-0000-7000-8000-000000000001";
+    bool is_new;
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    ck_assert_int_eq(sl_store_inbox_begin(store, "c", id, 5, &is_new, &error), 0);
+    ck_assert(is_new);
+    ck_assert_int_eq(sl_store_inbox_begin(store, "c", id, 5, &is_new, &error), 0);
+    ck_assert(!is_new);
+    ck_assert_int_eq(sl_store_inbox_begin(store, "d", id, 5, &is_new, &error), 0);
+    ck_assert(is_new);
+    ck_assert_int_eq(sl_store_commit(store, &error), 0);
+    int64_t deleted;
+    ck_assert_int_eq(sl_store_inbox_retain(store, "c", 1, 10, &deleted, &error), 0);
+    ck_assert_int_eq(deleted, 0);
+    ck_assert_int_eq(sl_store_inbox_retain(store, "c", 1000, 10, &deleted, &error), 0);
+    ck_assert_int_eq(deleted, 1);
+    close_store();
+}
+END_TEST
+
+START_TEST(a_savepoint_is_kept_or_undone_inside_its_transaction)
+{
+    open_store();
+    struct sl_event kept = event(1, "k");
+    struct sl_event undone = event(2, "k");
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    ck_assert_int_eq(sl_store_savepoint(store, &error), 0);
+    ck_assert_int_eq(sl_store_outbox_insert(store, &kept, &error), 0);
+    ck_assert_int_eq(sl_store_savepoint_end(store, true, &error), 0);
+    ck_assert_int_eq(sl_store_savepoint(store, &error), 0);
+    ck_assert_int_eq(sl_store_outbox_insert(store, &undone, &error), 0);
+    ck_assert_int_eq(sl_store_savepoint_end(store, false, &error), 0);
+    ck_assert_int_eq(sl_store_commit(store, &error), 0);
+    struct sl_outbox_batch batch = {0};
+    ck_assert_int_eq(sl_store_outbox_read(store, 0, 100, 1 << 20, &batch, &error), 0);
+    ck_assert_uint_eq(batch.count, 1);
+    ck_assert_str_eq(batch.events[0].id, kept.id);
+    sl_outbox_batch_deinit(&batch);
+    close_store();
+}
+END_TEST
+
+START_TEST(a_new_identity_differs_and_forgets_the_position)
+{
+    open_store();
+    char old_id[SLUICE_EVENT_ID_SIZE];
+    snprintf(old_id, sizeof(old_id), "%s", sl_store_id(store));
+    publish(0, 3);
+    ck_assert_int_eq(sl_store_confirm(store, 3, 1, &error), 0);
+    ck_assert_int_eq(sl_store_renew_id(store, &error), 0);
+    ck_assert_str_ne(sl_store_id(store), old_id);
+    struct sl_outbox_state state;
+    ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
+    ck_assert_int_eq(state.position, 0);
+    close_store();
+}
+END_TEST
+
+START_TEST(missing_and_newer_tables_are_refused_with_the_way_out)
+{
+    temp_make(&temp);
+    const char *url = temp_url(&temp, "sqlite", "app.db");
+    ck_assert_int_eq(sl_store_open(url, SL_STORE_EXISTING, &store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_UNAVAILABLE);
+    sqlite3 *handle;
+    ck_assert_int_eq(sqlite3_open(temp_url(&temp, "", "app.db"), &handle), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(handle, "CREATE TABLE t (x)", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sl_store_open(url, SL_STORE_EXISTING, &store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_SCHEMA);
+    ck_assert_ptr_nonnull(strstr(error.text, "create them with: sluice init --database sqlite:"));
+    ck_assert_int_eq(sl_store_adopt_sqlite(handle, &store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_SCHEMA);
+    ck_assert_int_eq(sl_store_open(url, SL_STORE_CREATE, &store, &error), 0);
+    sl_store_close(store);
+    ck_assert_int_eq(sqlite3_exec(handle,
+                         "UPDATE sluice_meta SET value = '99' WHERE name = 'schema_version'", NULL,
+                         NULL, NULL),
+        SQLITE_OK);
+    ck_assert_int_eq(sl_store_open(url, SL_STORE_CREATE, &store, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "have version 99, this program knows version 1"));
+    sqlite3_close(handle);
+    temp_remove(&temp);
+}
+END_TEST
+
+START_TEST(urls_of_other_databases_are_refused_without_showing_a_password)
+{
+    ck_assert_int_eq(
+        sl_store_open("postgresql://app:secret@host/db", SL_STORE_CREATE, &store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(error.text, "no postgresql database yet; use sqlite:FILE"));
+    ck_assert_ptr_null(strstr(error.text, "secret"));
+    ck_assert_int_eq(sl_store_open("oracle:secret", SL_STORE_CREATE, &store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_INVALID);
+    ck_assert_ptr_null(strstr(error.text, "secret"));
+}
+END_TEST
+
+START_TEST(a_change_by_another_connection_is_seen_once)
+{
+    open_store();
+    sl_store_has_changed(store);
+    ck_assert(!sl_store_has_changed(store));
+    sqlite3 *handle;
+    ck_assert_int_eq(sqlite3_open(temp_url(&temp, "", "app.db"), &handle), SQLITE_OK);
+    ck_assert_int_eq(
+        sqlite3_exec(handle, "INSERT INTO sluice_outbox (topic, type, payload) VALUES ('t','T','')",
+            NULL, NULL, NULL),
+        SQLITE_OK);
+    ck_assert(sl_store_has_changed(store));
+    ck_assert(!sl_store_has_changed(store));
+    sqlite3_close(handle);
+    close_store();
+}
+END_TEST
+
+UNIT_MAIN("store", what_is_written_outside_of_a_transaction_is_refused,
+    rows_are_read_in_commit_order_after_a_position,
+    a_position_of_a_rolled_back_row_comes_again_and_of_a_deleted_one_never,
+    the_outbox_tells_its_oldest_unsent_event_and_how_many_there_are,
+    retention_keeps_what_is_unsent_or_young, a_marker_is_new_once_for_each_consumer,
+    a_savepoint_is_kept_or_undone_inside_its_transaction,
+    a_new_identity_differs_and_forgets_the_position,
+    missing_and_newer_tables_are_refused_with_the_way_out,
+    urls_of_other_databases_are_refused_without_showing_a_password,
+    a_change_by_another_connection_is_seen_once)
