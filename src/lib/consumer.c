@@ -236,6 +236,10 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
         retain(consumer, error) != 0) {
         return -1;
     }
+    /* A transaction that took its time is ended within the batch: the rest is to be read again. */
+    if (applied_count < count && sl_reader_rewind(consumer->reader, error) != 0) {
+        return -1;
+    }
     if (is_outage) {
         return sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY, "the handler asked to retry later");
     }
