@@ -256,7 +256,7 @@ static void on_turn(uv_timer_t *timer)
 {
     sluice_consumer *consumer = timer->data;
     struct sluice_error error = {.code = SLUICE_OK};
-    int64_t delay_ms;
+    int64_t delay_ms = -1;
     if (atomic_load(&consumer->is_stopped)) {
         uv_stop(&consumer->loop);
         return;
