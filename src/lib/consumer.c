@@ -236,6 +236,10 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
         retain(consumer, error) != 0) {
         return -1;
     }
+    /* A transaction that took its time is ended within the batch: the rest is to be read again. */
+    if (applied_count < count && sl_reader_rewind(consumer->reader, error) != 0) {
+        return -1;
+    }
     if (is_outage) {
         return sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY, "the handler asked to retry later");
     }
@@ -252,7 +256,7 @@ static void on_turn(uv_timer_t *timer)
 {
     sluice_consumer *consumer = timer->data;
     struct sluice_error error = {.code = SLUICE_OK};
-    int64_t delay_ms;
+    int64_t delay_ms = -1;
     if (atomic_load(&consumer->is_stopped)) {
         uv_stop(&consumer->loop);
         return;
