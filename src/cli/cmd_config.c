@@ -3,6 +3,7 @@
 
 #include "cli/command.h"
 #include "cli/commands.h"
+#include "cli/gateway_part.h"
 
 /* An item as it may be shown: a URL's password masked. The buffer is the caller's to clear. */
 static const char *masked(enum sl_option_id id, const char *item, struct sl_buffer *buffer)
@@ -15,6 +16,7 @@ static const char *masked(enum sl_option_id id, const char *item, struct sl_buff
 static int run_lint(const struct sl_arguments *arguments)
 {
     struct sl_config config;
+    struct sluice_error error;
     if (arguments->positional_count > 0) {
         return sl_usage_error(arguments->command, "'%s' is one too much; name the file with "
             "--config FILE", arguments->positionals[0]);
@@ -24,6 +26,10 @@ static int run_lint(const struct sl_arguments *arguments)
     }
     if (sl_arguments_load(arguments, &config) != 0) {
         return SL_EXIT_FAILED;
+    }
+    if (sl_gateway_part_check(&config, &error) != 0) {
+        sl_config_deinit(&config);
+        return sl_report("%s: %s", arguments->config_file, error.text);
     }
     printf("%s: ok: keys, types, values and %zu routes; not checked: whether the database, the "
            "broker, the ports and the upstreams can be used\n", config.file, config.routes.count);

@@ -205,6 +205,7 @@ const char *sl_dev_url(const struct sl_dev *dev)
 
 void sl_dev_stop(struct sl_dev *dev)
 {
+    dev->console_url = NULL;
     sl_reader_close(dev->reader);
     uv_close((uv_handle_t *) &dev->timer, on_timer_closed);
     sl_http_server_stop(dev->server, STOP_GRACE_MS, on_server_stopped, dev);

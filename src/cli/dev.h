@@ -48,8 +48,8 @@ int sl_dev_open(uv_loop_t *loop, const struct sl_dev_options *options, struct sl
 const char *sl_dev_url(const struct sl_dev *dev);
 
 /**
- * Start the example order, which moves through its statuses for ever. `console_url` (may be NULL) is
- * where the page's link leads; it must outlive the object.
+ * Start the example order, which moves through its statuses for ever. `console_url` (may be NULL)
+ * is where the page's link leads; it must live until sl_dev_stop.
  */
 void sl_dev_start(struct sl_dev *dev, const char *console_url);
 

@@ -58,8 +58,8 @@ static void remember(struct sl_console *console, const struct sl_sample *sample)
     for (size_t i = 0; i < 2; i++) {
         int64_t grown = totals[i] - history->last_total[i];
         bool is_first = history->count == 0;
-        history->values[i][slot] = is_first || grown < 0 || span_ms < 1 ? 0
-                                                                        : grown * 1000 / span_ms;
+        history->values[i][slot] =
+            is_first || grown < 0 || span_ms < 1 ? 0 : grown * 1000000 / span_ms;
         history->last_total[i] = totals[i];
     }
     int64_t oldest_ms = 0;
@@ -83,8 +83,9 @@ static json_t *history_as_json(const struct sl_history *history)
     for (size_t i = 0; i < 3; i++) {
         json_t *values = json_array();
         for (size_t j = history->count - count; j < history->count; j++) {
-            json_array_append_new(
-                values, json_integer((json_int_t) history->values[i][j % SL_HISTORY_SAMPLES]));
+            int64_t value = history->values[i][j % SL_HISTORY_SAMPLES];
+            json_array_append_new(values,
+                i < 2 ? json_real((double) value / 1000) : json_integer((json_int_t) value));
         }
         json_object_set_new(object, names[i], values);
     }

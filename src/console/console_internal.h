@@ -34,7 +34,8 @@ struct sl_job {
 };
 
 struct sl_history {
-    int64_t values[3][SL_HISTORY_SAMPLES]; /* published and delivered a second; oldest age in ms */
+    /* Thousandths of events published and delivered a second; the oldest unsent age in ms. */
+    int64_t values[3][SL_HISTORY_SAMPLES];
     int64_t last_total[2];
     int64_t last_ms;
     size_t count; /* ever */

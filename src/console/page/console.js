@@ -214,7 +214,7 @@ function showRates(state) {
     setText(byId(name), !isKnown ? '–' : mean > 0 && mean < 10 ? mean.toFixed(1) : format(Math.round(mean)));
     byId(name).nextElementSibling.hidden = !isKnown;
     setText(byId(`${name}-total`), isKnown ? `${format(totals[name])} since the start` : 'not in this process');
-    spark(`spark-${name}`, values, 1);
+    spark(`spark-${name}`, values.map((value, at) => (value + (values[at - 1] || 0) + (values[at - 2] || 0)) / 3), 1);
   }
   spark('spark-age', history.oldest_unsent_age_ms, 1000);
 }
