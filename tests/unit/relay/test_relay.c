@@ -8,7 +8,7 @@
 #include "support/temp.h"
 #include "support/unit.h"
 
-enum { DEADLINE_MS = 30000 };
+enum { DEADLINE_MS = 15000 };
 
 static struct temp temp;
 static uv_loop_t loop;
