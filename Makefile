@@ -40,7 +40,7 @@ fuzz:
 
 drill: all
 	@tools/packages test
-	@$(PYTEST) tests/drill
+	@SLUICE_KILL_ROUNDS=500 $(PYTEST) tests/integration/test_kill_rounds.py
 
 soak: drill
 
