@@ -51,6 +51,7 @@ dev asan tsan coverage:
 unit: dev
 
 install: all
+	@meson configure $(RELEASE) -Dprefix=$(abspath $(PREFIX)) && ninja -C $(RELEASE) --quiet
 	meson install -C $(RELEASE) --no-rebuild
 
 format:
