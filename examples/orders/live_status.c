@@ -84,8 +84,8 @@ static void wake_all(struct live_statuses *live)
     }
 }
 
-int live_statuses_on_commit(
-    void *context, sqlite3 *sqlite, const char *database_name, int page_count)
+/* SQLite calls this when a commit is visible to others, and leaves the checkpoint to it. */
+static int on_commit(void *context, sqlite3 *sqlite, const char *database_name, int page_count)
 {
     struct live_statuses *live = context;
     pthread_mutex_lock(&live->lock);
@@ -95,6 +95,11 @@ int live_statuses_on_commit(
         sqlite3_wal_checkpoint_v2(sqlite, database_name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
     return SQLITE_OK;
+}
+
+void live_statuses_watch(struct live_statuses *live, sluice_database *database)
+{
+    sqlite3_wal_hook(sluice_database_sqlite(database), on_commit, live);
 }
 
 void live_statuses_tick(struct live_statuses *live)

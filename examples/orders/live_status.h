@@ -42,12 +42,9 @@ enum MHD_Result live_statuses_answer(
     struct live_statuses *live, const struct request *request, int64_t order_id);
 
 /**
- * Wake all streams: a hook for sqlite3_wal_hook, to be set on every connection that writes orders.
- *
- * SQLite calls it after a commit is visible to others, and leaves the checkpoint to it.
+ * Have every commit on this connection wake the streams. Setting it again is fine.
  */
-int live_statuses_on_commit(
-    void *live, struct sqlite3 *sqlite, const char *database_name, int page_count);
+void live_statuses_watch(struct live_statuses *live, sluice_database *database);
 
 /**
  * Send a comment on streams that have been silent for 15 seconds, so that proxies keep them and

@@ -353,12 +353,18 @@ int main(int argc, char **argv)
     struct payment_service payment = {.delay_ms = delay_ms};
     sluice_database *clock = NULL; /* for this thread: the payments that are due */
     struct service *service = NULL;
-    struct sluice_consumer_options options = {.database = database, .broker = broker};
     if (open_database(database, &payment.database, &error) != 0 ||
         open_database(database, &clock, &error) != 0 ||
-        (service = service_start(listen_address, on_request, subscriptions,
-             sizeof(subscriptions) / sizeof(subscriptions[0]), &options, &payment, &error)) ==
-            NULL) {
+        (service = service_start(
+             &(struct service_options){.listen_address = listen_address,
+                 .handler = on_request,
+                 .context = &payment,
+                 .database = database,
+                 .broker = broker,
+                 .subscriptions = subscriptions,
+                 .subscription_count = sizeof(subscriptions) / sizeof(subscriptions[0]),
+                 .subscription_context = &payment},
+             &error)) == NULL) {
         fprintf(stderr, "payment: %s\n", error.text);
         return EXIT_FAILURE;
     }

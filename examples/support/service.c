@@ -303,14 +303,14 @@ static void *run_consumer(void *argument)
 }
 
 static int start_consumer(struct consumer_thread *thread, const struct subscription *subscription,
-    const struct sluice_consumer_options *common, void *context, struct sluice_error *error)
+    const struct service_options *service, struct sluice_error *error)
 {
-    struct sluice_consumer_options options = *common;
-    options.name = subscription->consumer;
+    struct sluice_consumer_options options = {
+        .name = subscription->consumer, .database = service->database, .broker = service->broker};
     thread->name = subscription->consumer;
     if (sluice_consumer_open(&options, &thread->consumer, error) != 0 ||
-        sluice_consumer_subscribe(
-            thread->consumer, subscription->topic, subscription->handler, context, error) != 0) {
+        sluice_consumer_subscribe(thread->consumer, subscription->topic, subscription->handler,
+            service->subscription_context, error) != 0) {
         return -1;
     }
     int code = pthread_create(&thread->thread, NULL, run_consumer, thread);
@@ -332,30 +332,28 @@ static sigset_t end_signals(void)
     return signals;
 }
 
-struct service *service_start(const char *listen_address, request_handler handler,
-    const struct subscription *subscriptions, size_t subscription_count,
-    const struct sluice_consumer_options *options, void *context, struct sluice_error *error)
+struct service *service_start(const struct service_options *options, struct sluice_error *error)
 {
     sigset_t signals = end_signals();
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
-    struct service *service =
-        calloc(1, sizeof(*service) + subscription_count * sizeof(service->consumers[0]));
+    size_t count = options->subscription_count;
+    struct service *service = calloc(1, sizeof(*service) + count * sizeof(service->consumers[0]));
     if (service == NULL) {
         fail(error, SLUICE_NO_MEMORY, "no memory to start");
         return NULL;
     }
-    service->handler = handler;
-    service->context = context;
-    service->consumer_count = subscription_count;
-    for (size_t i = 0; i < subscription_count; i++) {
-        if (start_consumer(&service->consumers[i], &subscriptions[i], options, context, error) !=
+    service->handler = options->handler;
+    service->context = options->context;
+    service->consumer_count = count;
+    for (size_t i = 0; i < count; i++) {
+        if (start_consumer(&service->consumers[i], &options->subscriptions[i], options, error) !=
             0) {
             service_stop(service);
             return NULL;
         }
     }
-    if (start_http(service, listen_address, error) != 0) {
+    if (start_http(service, options->listen_address, error) != 0) {
         service_stop(service);
         return NULL;
     }

@@ -55,17 +55,26 @@ struct option_field {
  */
 void options_read(int argc, char **argv, const struct option_field *fields);
 
+/* What a service is made of. Texts and tables outlive it; the contexts go to the handlers. */
+struct service_options {
+    const char *listen_address; /* "HOST:PORT"; port 0: any free one */
+    request_handler handler;
+    void *context;
+    const char *database; /* of the consumers: "sqlite:FILE" */
+    const char *broker;   /* "local:FILE" */
+    const struct subscription *subscriptions;
+    size_t subscription_count;
+    void *subscription_context;
+};
+
 /**
- * Start to serve on "HOST:PORT" (port 0: any free one) and to consume.
+ * Start to serve and to consume.
  *
- * SIGTERM and SIGINT are blocked in all threads from here on; service_wait takes them. Every
- * subscription runs until service_stop; one that fails for good ends the process with status 1.
- * `context` goes to the handlers, stays the caller's and outlives the service. NULL with `error`
- * filled in if the address or a database cannot be had.
+ * SIGTERM and SIGINT are blocked in all threads from here on; service_wait takes them. A consumer
+ * that fails for good ends the process with status 1. NULL with `error` filled in if the address or
+ * a database cannot be had.
  */
-struct service *service_start(const char *listen_address, request_handler handler,
-    const struct subscription *subscriptions, size_t subscription_count,
-    const struct sluice_consumer_options *options, void *context, struct sluice_error *error);
+struct service *service_start(const struct service_options *options, struct sluice_error *error);
 
 /**
  * The port that is bound.

@@ -44,15 +44,15 @@ static int check_options(const struct sluice_consumer_options *options, struct s
 {
     if (!sl_event_is_consumer(sl_text_of(options->name))) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.64s\" is no consumer name; use 1 to 60 letters, digits, '.', '_' and '-' (not "
-            "\"relay\")",
+            "'%.64s' is no consumer name; use 1 to 60 letters, digits, '.', '_' and '-' (not "
+            "'relay')",
             options->name == NULL ? "" : options->name);
     }
     if (options->attempts_max < 0 || options->retry_delay_ms < 0 ||
         options->retry_delay_max_ms < 0 || options->batch_events_max < 0 ||
         options->inbox_retention_ms < 0) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "an option of the consumer \"%s\" is negative; 0 means the default", options->name);
+            "an option of the consumer '%s' is negative; 0 means the default", options->name);
     }
     return 0;
 }
@@ -102,7 +102,7 @@ int sluice_consumer_subscribe(sluice_consumer *consumer, const char *topic, slui
     struct sl_applier *applier = &consumer->applier;
     if (!sl_event_is_topic(sl_text_of(topic))) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.64s\" is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
+            "'%.64s' is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
             topic == NULL ? "" : topic, SLUICE_TOPIC_SIZE_MAX);
     }
     for (size_t i = 0; i < applier->handler_count; i++) {
@@ -236,6 +236,10 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
         retain(consumer, error) != 0) {
         return -1;
     }
+    /* A transaction that took its time is ended within the batch: the rest is to be read again. */
+    if (applied_count < count && sl_reader_rewind(consumer->reader, error) != 0) {
+        return -1;
+    }
     if (is_outage) {
         return sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY, "the handler asked to retry later");
     }
@@ -252,7 +256,7 @@ static void on_turn(uv_timer_t *timer)
 {
     sluice_consumer *consumer = timer->data;
     struct sluice_error error = {.code = SLUICE_OK};
-    int64_t delay_ms;
+    int64_t delay_ms = -1;
     if (atomic_load(&consumer->is_stopped)) {
         uv_stop(&consumer->loop);
         return;

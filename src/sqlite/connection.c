@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -62,8 +63,9 @@ int sl_sqlite_fail(
         }
     }
     const char *name = sqlite->name == NULL ? "the caller's connection" : sqlite->name;
-    const char *detail = sqlite->handle == NULL ? sqlite3_errstr(result)
-                                                : sqlite3_errmsg(sqlite->handle);
+    /* A verdict of ours (a file that is only readable) is unknown to the handle. */
+    bool is_ours = sqlite->handle == NULL || sqlite3_errcode(sqlite->handle) == SQLITE_OK;
+    const char *detail = is_ours ? sqlite3_errstr(result) : sqlite3_errmsg(sqlite->handle);
     if (cause == NULL) {
         sl_fail(error, SLUICE_INTERNAL, SLUICE_FATAL, "%s in %s: %s", what, name, detail);
     } else {
@@ -108,7 +110,14 @@ int sl_sqlite_open(struct sl_sqlite *ret_sqlite, const char *file, enum sl_sqlit
     flags |= mode == SL_SQLITE_CREATE ? SQLITE_OPEN_CREATE : 0;
     int result = sqlite3_open_v2(file, &sqlite.handle, flags, NULL);
     if (result != SQLITE_OK) {
-        sl_sqlite_fail(&sqlite, result, "cannot open", error);
+        if (mode == SL_SQLITE_EXISTING && access(file, F_OK) != 0 && errno == ENOENT) {
+            sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_FATAL,
+                "there is no database file '%s'; check the path, or make it with: sluice init "
+                "--database sqlite:%s",
+                file, file);
+        } else {
+            sl_sqlite_fail(&sqlite, result, "cannot open", error);
+        }
         sl_sqlite_close(&sqlite);
         return -1;
     }

@@ -1,8 +1,8 @@
 """Each patch in this folder puts one usual mistake into the code; the test that it names must fail.
 
-The first line of a patch is `# expect-fail: NAME`: a unit test of meson (`hub`), or a test function
-of a unit test program (`hub:removal_is_conditional_on_identity`), whose name must then be among the
-failures. The patches are applied one after the other to a copy of the tree, which is built once.
+The first line of a patch is `# expect-fail: PROGRAM:TEST`, a unit test program and one of its tests:
+`gateway/hub:removal_is_conditional_on_identity`. The patches are applied one after the other to a copy
+of the tree, which is built once.
 """
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PATCHES = sorted(Path(__file__).parent.glob("*.patch"))
 
 
-def run(*command: object, folder: Path) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "CK_VERBOSITY": "normal"}
-    return subprocess.run([str(part) for part in command], cwd=folder, text=True, env=environment,
+def run(*command: object, folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run([str(part) for part in command], cwd=folder, text=True,
+                          env={**os.environ, **environment},
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -30,35 +30,41 @@ def copy(tmp_path_factory) -> Path:
                     ignore=shutil.ignore_patterns("build", "build-*", ".git", "__pycache__"))
     done = run("meson", "setup", "build", "-Dbuildtype=debug", "-Doptimization=0", folder=folder)
     assert done.returncode == 0, done.stdout
-    done = run("ninja", "-C", "build", folder=folder)
-    assert done.returncode == 0, done.stdout[-3000:]
+    build(folder)
     return folder
 
 
-def expectation(patch: Path) -> tuple[str, str]:
+def build(folder: Path) -> None:
+    done = run("ninja", "-C", "build", folder=folder)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def expectation(patch: Path) -> tuple[Path, str]:
     first = patch.read_text().split("\n", 1)[0]
     assert first.startswith("# expect-fail: "), f"{patch.name} does not name its test"
-    test, _, function = first.removeprefix("# expect-fail: ").strip().partition(":")
-    return test, function
+    program, _, test = first.removeprefix("# expect-fail: ").strip().partition(":")
+    layer, _, module = program.partition("/")
+    return Path(f"build/tests/unit/{layer}/test_{layer}_{module}"), test
 
 
-def unit_test(folder: Path, test: str) -> subprocess.CompletedProcess:
-    return run("meson", "test", "-C", "build", "--print-errorlogs", test, folder=folder)
+def unit_test(folder: Path, program: Path, test: str) -> subprocess.CompletedProcess:
+    return run(folder / program, folder=folder, CK_RUN_CASE=test, CK_TIMEOUT_MULTIPLIER="0.5")
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
 def test_the_named_test_fails_with_the_mistake_put_in_and_passes_without(copy, patch):
-    test, function = expectation(patch)
+    program, test = expectation(patch)
     done = run("patch", "-p1", "--input", patch, folder=copy)
     assert done.returncode == 0, f"{patch.name} no longer fits the code:\n{done.stdout}"
     try:
-        broken = unit_test(copy, test)
+        build(copy)
+        broken = unit_test(copy, program, test)
     finally:
         undone = run("patch", "-p1", "--reverse", "--input", patch, folder=copy)
         assert undone.returncode == 0, undone.stdout
-    assert "FAILED:" not in broken.stdout.split("Summary")[0] or "ninja" not in broken.stdout, \
-        f"{patch.name} does not compile:\n{broken.stdout[-3000:]}"
-    assert broken.returncode != 0, f"{test} passes with {patch.stem} put in"
-    assert function in broken.stdout, f"{function} is not what failed:\n{broken.stdout[-3000:]}"
-    whole = unit_test(copy, test)
-    assert whole.returncode == 0, whole.stdout[-3000:]
+    assert "Checks: 1, Failures: 0, Errors: 0" not in broken.stdout, \
+        f"{test} passes with {patch.stem} put in"
+    assert "Checks: 1," in broken.stdout, f"{test} is no test of {program}:\n{broken.stdout}"
+    build(copy)
+    whole = unit_test(copy, program, test)
+    assert "Checks: 1, Failures: 0, Errors: 0" in whole.stdout, whole.stdout[-3000:]

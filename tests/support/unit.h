@@ -3,7 +3,7 @@
  *
  * A test is named as a sentence: START_TEST(batch_closes_when_byte_limit_is_reached). Each program
  * ends with UNIT_MAIN(suite name, test, test, ...). Tests run each in a process of its own, but not
- * under sanitizers, where CK_FORK=no is set by meson.
+ * under sanitizers, where CK_FORK=no is set by meson. CK_RUN_CASE=name runs one of them.
  */
 #ifndef TESTS_SUPPORT_UNIT_H
 #define TESTS_SUPPORT_UNIT_H
@@ -12,17 +12,17 @@
 #include <stdlib.h>
 
 
-#define UNIT_MAIN(name, ...)                                                                       \
+#define UNIT_MAIN(suite_name, ...)                                                                 \
     int main(void)                                                                                 \
     {                                                                                              \
         const TTest *tests[] = {__VA_ARGS__};                                                      \
-        Suite *suite = suite_create(name);                                                         \
-        TCase *unit_case = tcase_create(name);                                                     \
-        tcase_set_timeout(unit_case, 30);                                                          \
+        Suite *suite = suite_create(suite_name);                                                   \
         for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {                            \
+            TCase *unit_case = tcase_create(tests[i]->name);                                       \
+            tcase_set_timeout(unit_case, 30);                                                      \
             tcase_add_test(unit_case, tests[i]);                                                   \
+            suite_add_tcase(suite, unit_case);                                                     \
         }                                                                                          \
-        suite_add_tcase(suite, unit_case);                                                         \
         SRunner *runner = srunner_create(suite);                                                   \
         srunner_run_all(runner, CK_NORMAL);                                                        \
         int failed = srunner_ntests_failed(runner);                                                \

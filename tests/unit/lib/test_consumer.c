@@ -72,6 +72,12 @@ static enum sluice_outcome answer(const struct sluice_event *event, struct sluic
         snprintf(reason->text, sizeof(reason->text), "this order makes no sense");
         return SLUICE_REJECTED;
     }
+    if (strcmp(event->type, "Slow") == 0) {
+        /* Longer than a transaction of the consumer may be, so that it ends within the batch. */
+        int64_t end_us = sl_clock_monotonic_us() + 25000;
+        while (sl_clock_monotonic_us() < end_us) {
+        }
+    }
     return strcmp(event->type, "Known") == 0 ? SLUICE_ALREADY_APPLIED : SLUICE_APPLIED;
 }
 
@@ -234,6 +240,18 @@ START_TEST(an_outage_that_a_handler_reports_uses_up_no_attempt_and_keeps_the_ord
 }
 END_TEST
 
+START_TEST(what_a_slow_handler_leaves_of_a_batch_is_applied_by_the_next_transaction)
+{
+    set_up();
+    for (int i = 1; i <= 4; i++) {
+        append(i, "k", "Slow");
+    }
+    run(3, 4);
+    ck_assert_str_eq(query("SELECT group_concat(substr(id, -1)) FROM effect"), "1,2,3,4");
+    tear_down();
+}
+END_TEST
+
 START_TEST(done_before_counts_as_a_duplicate_and_is_kept)
 {
     set_up();
@@ -301,6 +319,7 @@ UNIT_MAIN("consumer", an_event_is_applied_once_though_it_comes_again,
     a_failed_handler_is_undone_counted_and_called_again,
     a_poison_event_stops_its_key_and_nothing_else, a_redrive_applies_a_keys_events_in_order,
     an_outage_that_a_handler_reports_uses_up_no_attempt_and_keeps_the_order,
+    what_a_slow_handler_leaves_of_a_batch_is_applied_by_the_next_transaction,
     done_before_counts_as_a_duplicate_and_is_kept,
     a_handler_that_ends_the_transaction_stops_the_consumer_with_its_topic_named,
     options_and_subscriptions_that_make_no_sense_are_refused)

@@ -1,0 +1,63 @@
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "cli/commands.h"
+#include "store/store.h"
+
+static int print_schema(const char *url)
+{
+    struct sluice_error error;
+    const char *sql;
+    if (sl_store_schema(url, &sql, &error) != 0) {
+        return sl_report("%s", error.text);
+    }
+    fputs(sql, stdout);
+    return SL_EXIT_DONE;
+}
+
+static int create(const char *url)
+{
+    struct sluice_error error;
+    struct sl_store *store;
+    if (sl_store_open(url, SL_STORE_CREATE, &store, &error) != 0) {
+        return sl_report("%s", error.text);
+    }
+    printf("%s: the tables are there; this database's id is %s\n", url, sl_store_id(store));
+    sl_store_close(store);
+    return SL_EXIT_DONE;
+}
+
+static int run(const struct sl_arguments *arguments)
+{
+    struct sl_config config;
+    int status = SL_EXIT_DONE;
+    if (arguments->positional_count > 0) {
+        return sl_usage_error(arguments->command, "'%s' is one too much; name the database with "
+            "--database URL", arguments->positionals[0]);
+    }
+    if (sl_arguments_load(arguments, &config) != 0) {
+        return SL_EXIT_FAILED;
+    }
+    if (sl_config_need(&config, SL_OPTION_DATABASE) == NULL) {
+        status = SL_EXIT_FAILED;
+    }
+    const struct sl_config_value *urls = &config.values[SL_OPTION_DATABASE];
+    bool is_print = sl_arguments_value(arguments, "print") != NULL;
+    for (size_t i = 0; i < urls->item_count && status == SL_EXIT_DONE; i++) {
+        status = is_print ? print_schema(urls->items[i]) : create(urls->items[i]);
+    }
+    sl_config_deinit(&config);
+    return status;
+}
+
+const struct sl_command sl_command_init = {
+    .name = "init",
+    .summary = "Create or upgrade sluice's tables in a database",
+    .usage = "--database URL [--print]",
+    .text = "examples:\n  sluice init --database sqlite:app.db\n"
+            "  sluice init --database sqlite:app.db --print   # the SQL first\n\n"
+            "Your own tables are not touched. Running it again changes nothing.\n",
+    .sections = "database",
+    .flags = {{"print", NULL, "show the SQL and change nothing"}},
+    .run = run,
+};
