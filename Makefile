@@ -40,7 +40,7 @@ fuzz:
 
 drill: all
 	@tools/packages test
-	@$(PYTEST) tests/drill
+	@SLUICE_KILL_ROUNDS=500 $(PYTEST) tests/integration/test_kill_rounds.py
 
 soak: drill
 
@@ -51,6 +51,7 @@ dev asan tsan coverage:
 unit: dev
 
 install: all
+	@meson configure $(RELEASE) -Dprefix=$(abspath $(PREFIX)) && ninja -C $(RELEASE) --quiet
 	meson install -C $(RELEASE) --no-rebuild
 
 format:

@@ -35,6 +35,18 @@ const char *sluice_code_name(enum sluice_code code)
     return code_names[code];
 }
 
+/* A text may quote what came from outside: keep it one line that fits into a log's quotes. */
+static void make_plain(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '"') {
+            *text = '\'';
+        } else if ((unsigned char) *text < 0x20 || *text == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
 int sl_fail(struct sluice_error *error, enum sluice_code code, enum sluice_reaction reaction,
     const char *format, ...)
 {
@@ -49,6 +61,7 @@ int sl_fail(struct sluice_error *error, enum sluice_code code, enum sluice_react
     va_start(arguments, format);
     vsnprintf(error->text, sizeof(error->text), format, arguments);
     va_end(arguments);
+    make_plain(error->text);
     return -1;
 }
 

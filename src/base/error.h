@@ -11,7 +11,8 @@
 
 /**
  * Fill in `error` (NULL: nothing happens) and return -1, so that a failing function can end with
- * `return sl_fail(error, ...)`. `format` is printf's; the text is cut to fit.
+ * `return sl_fail(error, ...)`. `format` is printf's; the text is cut to fit, double quotes become
+ * single ones and control characters '?'.
  */
 int sl_fail(struct sluice_error *error, enum sluice_code code, enum sluice_reaction reaction,
     const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -16,7 +16,7 @@ int sl_broker_open(const char *url, struct sl_broker **ret_broker, struct sluice
             "this version has no Kafka broker yet; use local:FILE");
     }
     return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-        "\"%.*s...\" is no broker's URL; use local:FILE",
+        "'%.*s...' is no broker's URL; use local:FILE",
         url == NULL ? 0 : (int) strcspn(url, ":@"), url == NULL ? "" : url);
 }
 
@@ -79,7 +79,7 @@ int sl_reader_open(struct sl_broker *broker, const struct sl_reader_options *opt
     for (size_t i = 0; i < options->topic_count; i++) {
         if (!sl_event_is_topic(sl_text_of(options->topics[i]))) {
             return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-                "\"%.64s\" is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
+                "'%.64s' is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
                 options->topics[i], SLUICE_TOPIC_SIZE_MAX);
         }
     }

@@ -69,7 +69,7 @@ static int check_parts(const struct sl_event *event, struct sluice_error *error)
 {
     if (!sl_event_is_topic(event->topic)) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.*s\" is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
+            "'%.*s' is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
             (int) (event->topic.size > 64 ? 64 : event->topic.size),
             event->topic.data == NULL ? "" : event->topic.data, SLUICE_TOPIC_SIZE_MAX);
     }
@@ -78,7 +78,7 @@ static int check_parts(const struct sl_event *event, struct sluice_error *error)
     }
     if (event->type.size == 0) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "the event has no type; name what happened, for example \"OrderPlaced\"");
+            "the event has no type; name what happened, for example OrderPlaced");
     }
     if (check_text("type", event->type, SLUICE_TYPE_SIZE_MAX, error) != 0) {
         return -1;
@@ -96,11 +96,11 @@ static int check_header(const struct sluice_header *header, struct sluice_error 
 {
     if (!is_name(sl_text_of(header->name), SLUICE_HEADER_NAME_SIZE_MAX)) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.64s\" is no header name; use 1 to %d letters, digits, '.', '_' and '-'",
+            "'%.64s' is no header name; use 1 to %d letters, digits, '.', '_' and '-'",
             header->name == NULL ? "" : header->name, SLUICE_HEADER_NAME_SIZE_MAX);
     }
     if (header->value == NULL) {
-        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "the header \"%.64s\" has no value",
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "the header '%.64s' has no value",
             header->name);
     }
     return check_text(
@@ -135,7 +135,7 @@ int sl_event_check(const struct sluice_event *event, struct sluice_error *error)
         for (size_t j = 0; j < i; j++) {
             if (strcmp(event->headers[i].name, event->headers[j].name) == 0) {
                 return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-                    "the header \"%.64s\" is there twice", event->headers[i].name);
+                    "the header '%.64s' is there twice", event->headers[i].name);
             }
         }
     }
@@ -146,7 +146,7 @@ int sl_event_check_row(const struct sl_event *event, struct sluice_error *error)
 {
     if (!sl_event_is_id(sl_text_of(event->id))) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.40s\" is no event id; it must be a UUID in 36 lower-case characters", event->id);
+            "'%.40s' is no event id; it must be a UUID in 36 lower-case characters", event->id);
     }
     if (check_parts(event, error) != 0) {
         return -1;

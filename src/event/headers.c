@@ -45,7 +45,7 @@ int sl_headers_parse(
         }
         if (!json_is_string(value)) {
             sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-                "the header \"%.64s\" is no string; headers are a JSON object of strings", name);
+                "the header '%.64s' is no string; headers are a JSON object of strings", name);
             json_decref(object);
             return -1;
         }

@@ -144,13 +144,17 @@ static void send_event(struct sl_session *session, const struct sl_hub_event *ev
     }
 }
 
-/* Whether the client does not have the event yet, nor a later state. */
+/*
+ * Whether the client does not have the event yet, nor a later state. Where there are versions they
+ * alone decide: a snapshot that was read from a copy which lags behind is made up for by what the
+ * ring has, though it was appended before the registration.
+ */
 static bool is_newer(const struct sl_session *session, const struct sl_hub_event *event)
 {
-    if (event->partition == session->partition && event->offset <= session->offset) {
-        return false;
+    if (event->version >= 0) {
+        return event->version > session->version;
     }
-    return event->version < 0 || event->version > session->version;
+    return event->partition != session->partition || event->offset > session->offset;
 }
 
 /* The queue is empty, or as good as: say what was left out, then how things stand. */

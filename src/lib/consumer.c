@@ -44,15 +44,15 @@ static int check_options(const struct sluice_consumer_options *options, struct s
 {
     if (!sl_event_is_consumer(sl_text_of(options->name))) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.64s\" is no consumer name; use 1 to 60 letters, digits, '.', '_' and '-' (not "
-            "\"relay\")",
+            "'%.64s' is no consumer name; use 1 to 60 letters, digits, '.', '_' and '-' (not "
+            "'relay')",
             options->name == NULL ? "" : options->name);
     }
     if (options->attempts_max < 0 || options->retry_delay_ms < 0 ||
         options->retry_delay_max_ms < 0 || options->batch_events_max < 0 ||
         options->inbox_retention_ms < 0) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "an option of the consumer \"%s\" is negative; 0 means the default", options->name);
+            "an option of the consumer '%s' is negative; 0 means the default", options->name);
     }
     return 0;
 }
@@ -102,7 +102,7 @@ int sluice_consumer_subscribe(sluice_consumer *consumer, const char *topic, slui
     struct sl_applier *applier = &consumer->applier;
     if (!sl_event_is_topic(sl_text_of(topic))) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.64s\" is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
+            "'%.64s' is no topic name; use 1 to %d letters, digits, '.', '_' and '-'",
             topic == NULL ? "" : topic, SLUICE_TOPIC_SIZE_MAX);
     }
     for (size_t i = 0; i < applier->handler_count; i++) {

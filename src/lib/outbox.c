@@ -128,12 +128,12 @@ int sluice_inbox_begin(sluice_database *database, const char *consumer, const ch
 {
     if (!sl_event_is_consumer(sl_text_of(consumer))) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.64s\" is no consumer name; use 1 to 60 letters, digits, '.', '_' and '-'",
+            "'%.64s' is no consumer name; use 1 to 60 letters, digits, '.', '_' and '-'",
             consumer == NULL ? "" : consumer);
     }
     if (event_id == NULL || !sl_event_is_id(sl_text_of(event_id))) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "\"%.40s\" is no event id; pass the event's own id, a UUID in lower case",
+            "'%.40s' is no event id; pass the event's own id, a UUID in lower case",
             event_id == NULL ? "" : event_id);
     }
     bool is_new;

@@ -20,7 +20,7 @@ static int fail_url(const char *url, struct sluice_error *error)
             (int) strcspn(url, ":"), url);
     }
     return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-        "\"%.*s...\" is no database URL; use sqlite:FILE", (int) strcspn(url, ":@"), url);
+        "'%.*s...' is no database URL; use sqlite:FILE", (int) strcspn(url, ":@"), url);
 }
 
 int sl_store_open(const char *url, enum sl_store_mode mode, struct sl_store **ret_store,

@@ -1,17 +1,18 @@
-"""SIGKILL, fifty times: relay, services and gateway in turn, while orders are placed and watched."""
+"""SIGKILL, again and again: relay, services and gateway in turn, while orders are placed and watched."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.parts import HalfHearted, Load, Parts
 from harness.waiting import wait_until
 
-ROUNDS = 50
+ROUNDS = int(os.environ.get("SLUICE_KILL_ROUNDS", "50"))  # `make drill` does ten times as many
 VICTIMS = ["relay", "payment", "gateway", "order"]
-ORDERS_BETWEEN = 3  # that must come to their end after each restart: all is well again by itself
+ORDERS_BETWEEN = 8  # that must come to their end after each restart: all is well again by itself
 
 
-def test_no_promise_is_broken_by_fifty_kills(tmp_path: Path) -> None:
+def test_no_promise_is_broken_by_kills(tmp_path: Path) -> None:
     parts = Parts(tmp_path)
     try:
         parts.start_all()
@@ -32,7 +33,9 @@ def test_no_promise_is_broken_by_fifty_kills(tmp_path: Path) -> None:
         report = parts.check(notes)
         assert report["breaches"] == []
         counts = report["counts"]
-        print(f"{ROUNDS} kills: {counts}")
+        reconnects = sum(follower.connect_count - 1 for follower in load.followers.values())
+        print(f"{ROUNDS} kills: {counts}, {reconnects} reconnects")
+        assert reconnects > 0
         assert noise.rolled_back > 0 and noise.committed > 0
         assert counts["clients"] == len(load.keys) >= ROUNDS * ORDERS_BETWEEN
         assert parts.rows("orders.db", "SELECT count(*) FROM orders") == [(len(load.keys),)]

@@ -34,6 +34,8 @@ gateway:
       upstream: http://127.0.0.1:{payment}
     - path: /**
       upstream: http://127.0.0.1:{order}
+console:
+  listen: 127.0.0.1:0
 """
 
 

@@ -41,7 +41,7 @@ START_TEST(each_field_is_refused_by_name_and_limit)
     memset(long_text, 'a', sizeof(long_text) - 1);
     struct sluice_event event = good();
     event.topic = "no topic";
-    expect(&event, SLUICE_INVALID, "\"no topic\" is no topic name");
+    expect(&event, SLUICE_INVALID, "'no topic' is no topic name");
     event.topic = NULL;
     expect(&event, SLUICE_INVALID, "no topic name");
     event = good();
@@ -75,10 +75,10 @@ START_TEST(headers_are_refused_by_name_count_and_repetition)
     event.header_count = SLUICE_HEADER_COUNT_MAX + 1;
     expect(&event, SLUICE_TOO_LARGE, "has 33 headers; at most 32");
     event.header_count = 2;
-    expect(&event, SLUICE_INVALID, "header \"same\" is there twice");
+    expect(&event, SLUICE_INVALID, "header 'same' is there twice");
     event.header_count = 1;
     headers[0] = (struct sluice_header) {"bad name", "v"};
-    expect(&event, SLUICE_INVALID, "\"bad name\" is no header name");
+    expect(&event, SLUICE_INVALID, "'bad name' is no header name");
     headers[0] = (struct sluice_header) {"name", NULL};
     expect(&event, SLUICE_INVALID, "has no value");
     headers[0] = (struct sluice_header) {"name", long_text};
@@ -96,7 +96,7 @@ START_TEST(a_row_that_anybody_wrote_is_checked_like_a_published_event)
     ck_assert_int_eq(sl_event_check_row(&row, &error), 0);
     row.headers = SL_TEXT("{\"a\":1}");
     ck_assert_int_eq(sl_event_check_row(&row, &error), -1);
-    ck_assert_ptr_nonnull(strstr(error.text, "header \"a\" is no string"));
+    ck_assert_ptr_nonnull(strstr(error.text, "header 'a' is no string"));
     row.headers = SL_TEXT("[]");
     ck_assert_int_eq(sl_event_check_row(&row, &error), -1);
     row.headers = SL_TEXT("{\"a\":\"1\",\"a\":\"2\"}");
@@ -104,7 +104,7 @@ START_TEST(a_row_that_anybody_wrote_is_checked_like_a_published_event)
     row.headers = SL_TEXT("{}");
     snprintf(row.id, sizeof(row.id), "7");
     ck_assert_int_eq(sl_event_check_row(&row, &error), -1);
-    ck_assert_ptr_nonnull(strstr(error.text, "\"7\" is no event id"));
+    ck_assert_ptr_nonnull(strstr(error.text, "'7' is no event id"));
 }
 END_TEST
 

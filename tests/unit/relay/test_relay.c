@@ -171,7 +171,7 @@ START_TEST(a_poison_event_is_held_with_its_key_and_other_keys_flow)
     wait_for("app.db", "SELECT group_concat(state || ' ' || attempts) FROM sluice_dead_letter",
         "FAILED_PERMANENTLY 2,WAITING 0");
     ck_assert_ptr_nonnull(strstr(
-        query("app.db", "SELECT reason FROM sluice_dead_letter"), "\"no topic\" is no topic name"));
+        query("app.db", "SELECT reason FROM sluice_dead_letter"), "'no topic' is no topic name"));
     wait_for("app.db", "SELECT position FROM sluice_relay", "4");
     close_relay();
     tear_down();
