@@ -14,6 +14,7 @@ struct retry {
     int attempts;
     char *bytes;
     bool is_due;
+    bool is_halting; /* it has failed for good, and that stops the relay */
 };
 
 static void copy_part(struct sl_text *part, char **place)
@@ -46,7 +47,7 @@ static void copy_held(void *context, const struct sl_held *held)
     copy_part(&event->headers, &place);
 }
 
-static int settle(struct sl_relay *relay, const struct retry *retry, enum sl_answer answer,
+static int settle(struct sl_relay *relay, struct retry *retry, enum sl_answer answer,
     const struct sluice_error *reason, struct sluice_error *error)
 {
     int64_t now_ms = sl_clock_wall_ms();
@@ -66,13 +67,18 @@ static int settle(struct sl_relay *relay, const struct retry *retry, enum sl_ans
             reason->text, error) != 0) {
         return -1;
     }
+    if (decision.verdict == SL_VERDICT_HALT) {
+        sl_relay_blame(relay, retry->event.id, reason);
+        retry->is_halting = true;
+    }
     return is_final && relay->options.policy.on_poison == SL_POISON_SKIP
         ? sl_store_held_next(relay->store, retry->number, now_ms, error)
         : 0;
 }
 
 /* Send one due event. *ret_due_ms: when the next is due; now, if there was one. */
-static int retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluice_error *error)
+static int retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
+    struct sluice_error *error)
 {
     struct retry retry = {0};
     int64_t now_ms = sl_clock_wall_ms();
@@ -95,6 +101,7 @@ static int retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluice_
     } else {
         status = settle(relay, &retry, answer, &reason, error);
     }
+    *ret_is_halting = status == 0 && retry.is_halting;
     sl_free(retry.bytes);
     return status;
 }
@@ -108,13 +115,18 @@ void sl_relay_retry(struct sl_relay *relay)
 {
     struct sluice_error error;
     int64_t due_ms = INT64_MAX;
+    bool is_halting = false;
     if (relay->pump.position < relay->retry_barrier || relay->pump.state == SL_PUMP_STOPPED) {
         return; /* the pump comes by when it has passed the barrier */
     }
     for (int i = 0; i < RETRIES_A_TURN; i++) {
-        if (retry_one(relay, &due_ms, &error) != 0) {
+        if (retry_one(relay, &due_ms, &is_halting, &error) != 0) {
             /* The pump meets the same outage and reports it. */
             uv_timer_start(&relay->retry_timer, on_due, REST_MS, 0);
+            return;
+        }
+        if (is_halting) {
+            sl_relay_drive(relay, (struct sl_pump_event) {.kind = SL_PUMP_EVENT_FATAL});
             return;
         }
         if (due_ms > sl_clock_wall_ms()) {

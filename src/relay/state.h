@@ -55,6 +55,12 @@ bool sl_relay_perform(
     struct sl_relay *relay, const struct sl_pump_effect *effect, struct sl_pump_event *ret_event);
 
 /**
+ * Make an event that was refused for good the relay's failure, for whoever hears of the halt.
+ */
+void sl_relay_blame(
+    struct sl_relay *relay, const char *event_id, const struct sluice_error *reason);
+
+/**
  * Send the held events that are due, and set the timer for the next.
  */
 void sl_relay_retry(struct sl_relay *relay);
