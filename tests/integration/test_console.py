@@ -3,13 +3,15 @@ from __future__ import annotations
 
 import http.client
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
 from harness.browser import open_browser
-from harness.command import FREE, Database
+from harness.command import Database
 from harness.http import call
 from harness.process import Process, program
 from harness.sse import Stream
@@ -42,7 +44,12 @@ class Running:
         self.database = Database(folder / "app.db")
         config = folder / "app.yaml"
         config.write_text(CONFIG.format(database=self.database.url, data=folder))
-        self.process = start([program("sluice"), "run", "--config", config])
+        self.command = [program("sluice"), "run", "--config", config]
+        self.start_one = start
+        self.start()
+
+    def start(self, *options: str) -> None:
+        self.process = self.start_one([*self.command, *options])
         ready = self.process.wait_ready()
         self.gateway, self.console = ready["gateway"], ready["console"]
         wait_until(lambda: self.get("/health/ready").status == 200, "it is ready")
@@ -103,27 +110,29 @@ def test_metrics_count_what_happens(running: Running) -> None:
     assert 'gateway_streams_ended_total{reason="client"}' in samples
 
 
-def test_ready_is_measured_progress(start: Start, tmp_path: Path) -> None:
-    """Unsent events that nobody moves: the process runs, and is not ready."""
-    running = Running(start, tmp_path)
-    assert running.process.end() == 0
-    running.database.publish("things", "k", "{}")
-    running.database.run("UPDATE sluice_outbox SET created_at = 1600000000000")
-    # A relay whose log is gone away: its folder is a file's name now.
-    relay = start([program("sluice"), "relay", "--database", running.database.url, *FREE,
-                   "--broker", f"local:{tmp_path}/log.db", "--console.ready_age_max=1s"])
-    console = relay.wait_ready()["console"]
-    wait_until(lambda: call("GET", console + "/health/ready").status == 200, "the event is sent")
-    running.database.hold("k")
-    assert call("GET", console + "/health/ready").status == 200, "dead letters are no outage"
+def test_ready_is_measured_progress(running: Running) -> None:
+    """The process runs, and unsent events stay where they are: that is not ready."""
+    running.process.end()
+    running.start("--relay.on_poison=halt", "--console.ready_age_max=1s")
+    running.database.hold("other")
+    assert running.get("/health/ready").status == 200, "dead letters are no outage"
+
+    def reasons() -> str:
+        return " ".join(running.get("/health/ready").body["reasons"])
+
+    running.database.publish("no such topic", "k")
+    wait_until(lambda: "relay of sqlite:" in reasons(), "the relay has halted")
+    running.database.publish("things", "k")
+    wait_until(lambda: "the oldest unsent event is" in reasons(), "its age is told")
+    assert "the position has not moved for" in reasons()
+    assert running.metrics()[
+        f'outbox_oldest_unsent_age_seconds{{database="{running.database.url}"}}'] > 1
 
 
 def test_an_outage_is_told_by_readiness_and_not_by_liveness(
         start: Start, tmp_path: Path) -> None:
     running = Running(start, tmp_path)
     log = tmp_path / "log.db"
-    import sqlite3
-    from contextlib import closing
     with closing(sqlite3.connect(log, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         running.database.publish("things", "k", "{}")
