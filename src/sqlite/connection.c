@@ -114,7 +114,7 @@ static bool explain_folder(const char *file, struct sluice_error *error)
     bool is_blocked = folder != NULL && access(folder, W_OK | X_OK) != 0;
     if (is_blocked) {
         char what[600];
-        snprintf(what, sizeof(what), "cannot make the database file '%s': cannot write to", file);
+        snprintf(what, sizeof(what), "cannot make '%s': cannot write to", file);
         sl_fail_system(error, errno, what, folder);
     }
     sl_free(folder);
