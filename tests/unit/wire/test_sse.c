@@ -139,11 +139,9 @@ START_TEST(only_digits_are_a_retry_and_nul_is_no_id)
 {
     struct seen seen;
     struct sl_sse_parser parser;
-    static const char retries[] = "retry: 7\nretry: 8x\nretry: -1\nretry:\n";
-    static const char nul_id[] = "id: a\0b\ndata: x\n\n";
-    read_stream(retries, sizeof(retries) - 1, &seen, &parser);
+    read_stream("retry: 7\nretry: 8x\nretry: -1\nretry:\n", 36, &seen, &parser);
     ck_assert_int_eq(parser.retry_ms, 7);
-    read_stream(nul_id, sizeof(nul_id) - 1, &seen, &parser);
+    read_stream("id: a\0b\ndata: x\n\n", 17, &seen, &parser);
     ck_assert_str_eq(seen.text, "message|x|;");
 }
 END_TEST
