@@ -71,13 +71,12 @@ static int settle(struct sl_relay *relay, const struct retry *retry, enum sl_ans
         : 0;
 }
 
-/* Send one due event. *ret_due_ms: when the next is due; now, if there was one. */
-static int retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluice_error *error)
+int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluice_error *error)
 {
     struct retry retry = {0};
     int64_t now_ms = sl_clock_wall_ms();
-    if (sl_store_held_due(
-            relay->store, SL_STAGE_RELAY, now_ms, copy_held, &retry, ret_due_ms, error) != 0) {
+    if (sl_store_held_due(relay->store, SL_STAGE_RELAY, relay->pump.position, now_ms, copy_held,
+            &retry, ret_due_ms, error) != 0) {
         return -1;
     }
     if (!retry.is_due) {
@@ -108,11 +107,11 @@ void sl_relay_retry(struct sl_relay *relay)
 {
     struct sluice_error error;
     int64_t due_ms = INT64_MAX;
-    if (relay->pump.position < relay->retry_barrier || relay->pump.state == SL_PUMP_STOPPED) {
-        return; /* the pump comes by when it has passed the barrier */
+    if (relay->pump.state == SL_PUMP_STOPPED) {
+        return;
     }
     for (int i = 0; i < RETRIES_A_TURN; i++) {
-        if (retry_one(relay, &due_ms, &error) != 0) {
+        if (sl_relay_retry_one(relay, &due_ms, &error) != 0) {
             /* The pump meets the same outage and reports it. */
             uv_timer_start(&relay->retry_timer, on_due, REST_MS, 0);
             return;
