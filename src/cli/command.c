@@ -165,21 +165,31 @@ const char *sl_arguments_value(const struct sl_arguments *arguments, const char 
     return NULL;
 }
 
-int sl_arguments_load(const struct sl_arguments *arguments, struct sl_config *ret_config)
+static void tell(const struct sl_problems *problems)
 {
-    struct sl_problems problems;
-    struct sl_config_sources sources = {arguments->config_file, arguments->environment,
-        arguments->config_flags, arguments->config_flag_count};
-    sl_problems_init(&problems);
-    int result = sl_config_load(&sources, ret_config, &problems);
-    struct sl_text rest = {problems.text.data, problems.text.size};
+    struct sl_text rest = {problems->text.data, problems->text.size};
     struct sl_text line;
     while (sl_text_split(&rest, '\n', &line)) {
         if (line.size > 0) {
             sl_report("%.*s", (int) line.size, line.data);
         }
     }
+}
+
+int sl_arguments_load(const struct sl_arguments *arguments, struct sl_config *ret_config)
+{
+    struct sl_problems problems;
+    struct sl_problems warnings;
+    struct sl_config_sources sources = {arguments->config_file, arguments->environment,
+        arguments->config_flags, arguments->config_flag_count};
+    sl_problems_init(&problems);
+    sl_problems_init(&warnings);
+    int result = sl_config_load(&sources, ret_config, &problems);
+    sl_config_check_environment(arguments->environment, &warnings);
+    tell(&problems);
+    tell(&warnings);
     sl_problems_deinit(&problems);
+    sl_problems_deinit(&warnings);
     return result;
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "cli/suggest.h"
 
 enum { NAME_SIZE_MAX = 128, SECRET_FILE_SIZE_MAX = 4096 };
 
@@ -253,6 +254,30 @@ static void read_environment(
                 name, name);
         } else if (file != NULL) {
             read_secret_file(config, id, name, file, problems);
+        }
+    }
+}
+
+void sl_config_check_environment(char *const *environment, struct sl_problems *warnings)
+{
+    for (char *const *entry = environment; entry != NULL && *entry != NULL; entry++) {
+        struct sl_suggestion suggestion;
+        struct sl_text name = {*entry, strcspn(*entry, "=")};
+        char known[SL_OPTION_COUNT][64 + 8];
+        if (strncmp(*entry, "SLUICE_", 7) != 0) {
+            continue;
+        }
+        sl_suggestion_init(&suggestion, name);
+        for (int i = 0; i < SL_OPTION_COUNT; i++) {
+            sl_option_environment_name(sl_option_of((enum sl_option_id) i), known[i]);
+            sl_suggestion_offer(&suggestion, known[i]);
+        }
+        size_t known_size = suggestion.best == NULL ? 0 : strlen(suggestion.best);
+        bool is_file = known_size > 0 && name.size == known_size + 5 &&
+            memcmp(name.data + known_size, "_FILE", 5) == 0;
+        if (suggestion.distance > 0 && suggestion.distance <= 2 && !is_file) {
+            sl_problems_add(warnings, "the variable %.*s has no effect; did you mean %s?",
+                (int) name.size, name.data, suggestion.best);
         }
     }
 }

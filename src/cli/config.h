@@ -50,6 +50,13 @@ int sl_config_load(const struct sl_config_sources *sources, struct sl_config *re
     struct sl_problems *problems) __attribute__((warn_unused_result));
 
 /**
+ * Note the variables of an environment that look like one of ours but for a slip. They are no
+ * mistakes of the config: other programs may set SLUICE_GATEWAY_PORT for reasons of their own (as
+ * Kubernetes does for a service of that name).
+ */
+void sl_config_check_environment(char *const *environment, struct sl_problems *warnings);
+
+/**
  * Free what the config holds.
  */
 void sl_config_deinit(struct sl_config *config);

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -10,7 +11,7 @@
 #include "cli/broker_state.h"
 #include "cli/command.h"
 
-enum { STOP_GRACE_MS = 3000 };
+enum { STOP_GRACE_MS = 3000, SIGNAL_COUNT = 3 };
 
 struct sl_daemon {
     uv_loop_t *loop;
@@ -19,7 +20,7 @@ struct sl_daemon {
     struct sl_gateway_part *gateway;
     struct sl_console *console;
     struct sl_broker *broker; /* the console's own connection; used on its worker only */
-    uv_signal_t signals[2];
+    uv_signal_t signals[SIGNAL_COUNT];
     int status;
     int open_signals;
     bool is_stopping;
@@ -234,18 +235,30 @@ static void wait_for_end(struct sl_daemon *daemon)
     }
 }
 
+/* As many descriptors as this user may have: each stream needs one, and 1,024 is soon used up. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int sl_daemon_open(uv_loop_t *loop, const struct sl_daemon_options *options,
     struct sl_daemon **ret_daemon, struct sluice_error *error)
 {
-    static const int numbers[2] = {SIGINT, SIGTERM};
+    /* A terminal that is closed ends us as Ctrl-C does; there is no reload to ask for by SIGHUP. */
+    static const int numbers[SIGNAL_COUNT] = {SIGINT, SIGTERM, SIGHUP};
     struct sl_daemon *daemon = sl_allocate(sizeof(*daemon));
     if (daemon == NULL) {
         return sl_fail_memory(error, "the daemon");
     }
     daemon->loop = loop;
     daemon->options = *options;
+    raise_descriptor_limit();
     sl_log_set_level((enum sl_log_level) sl_config_number(options->config, SL_OPTION_LOG_LEVEL));
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
         uv_signal_init(loop, &daemon->signals[i]);
         daemon->signals[i].data = daemon;
         uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
@@ -283,7 +296,7 @@ int sl_daemon_run(struct sl_daemon *daemon, void (*on_stop)(void *context), void
 
 void sl_daemon_close(struct sl_daemon *daemon)
 {
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
         uv_close((uv_handle_t *) &daemon->signals[i], on_signal_closed);
     }
 }

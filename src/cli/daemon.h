@@ -1,7 +1,7 @@
 /*
  * cli/daemon.h - the parts of a process that serves: relays, gateway, console, and its signals.
  *
- *   state      | opened         | SIGTERM, SIGINT       | all parts have stopped
+ *   state      | opened         | SIGTERM, SIGINT, HUP  | all parts have stopped
  *   -----------+----------------+-----------------------+------------------------
  *   opening    | serving (ready |                       |
  *              | line)          |                       |

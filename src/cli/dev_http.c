@@ -239,7 +239,11 @@ void sl_dev_serve(void *context, struct sl_exchange *exchange)
     } else if (sl_exchange_is_path(exchange, "/links")) {
         respond_json(exchange, 200, json_pack("{s:s?}", "console", dev->console_url));
     } else if (sl_exchange_is_path(exchange, "/orders/current")) {
-        respond_json(exchange, 200, json_pack("{s:s}", "key", dev->order_key));
+        /* Not before its first status is in the log: the stream would begin with nothing. */
+        const struct sl_dev_item *item =
+            sl_table_get(&dev->items.table, sl_text_of(dev->order_key));
+        bool is_there = item != NULL && item->latest != NULL;
+        respond_json(exchange, 200, json_pack("{s:s}", "key", is_there ? dev->order_key : ""));
     } else if (!serve_item(dev, exchange, SL_TEXT("/items/")) &&
         !serve_item(dev, exchange, SL_TEXT("/orders/")) && !serve_asset(exchange)) {
         sl_exchange_fail(exchange, 404, "there is nothing at this path; the page is at /");

@@ -184,6 +184,15 @@ static struct sl_pump_event append(struct sl_relay *relay, const struct sl_pump_
     return event_of_failure(relay);
 }
 
+void sl_relay_blame(
+    struct sl_relay *relay, const char *event_id, const struct sluice_error *reason)
+{
+    sl_fail(&relay->failure, SLUICE_CONFLICT, SLUICE_FATAL,
+        "stopped at the event %s, which the broker refused (relay.on_poison is halt): %.300s; "
+        "mend the cause and redrive it, or drop it, then start the relay again",
+        event_id, reason->text);
+}
+
 static struct sl_pump_event judge(struct sl_relay *relay)
 {
     const struct sl_event *event = &relay->batch.events[relay->rejected_row];
@@ -198,10 +207,7 @@ static struct sl_pump_event judge(struct sl_relay *relay)
         return event_of_failure(relay);
     }
     if (decision.verdict == SL_VERDICT_HALT) {
-        sl_fail(&relay->failure, SLUICE_CONFLICT, SLUICE_FATAL,
-            "stopped at the event %s, which the broker refused (relay.on_poison is halt): %.300s; "
-            "mend the cause and redrive it, or drop it, then start the relay again",
-            event->id, reason.text);
+        sl_relay_blame(relay, event->id, &reason);
         return (struct sl_pump_event) {.kind = SL_PUMP_EVENT_FATAL};
     }
     return (struct sl_pump_event) {.kind = SL_PUMP_EVENT_HELD};

@@ -14,6 +14,7 @@ struct retry {
     int attempts;
     char *bytes;
     bool is_due;
+    bool is_halting; /* it has failed for good, and that stops the relay */
 };
 
 static void copy_part(struct sl_text *part, char **place)
@@ -46,7 +47,29 @@ static void copy_held(void *context, const struct sl_held *held)
     copy_part(&event->headers, &place);
 }
 
-static int settle(struct sl_relay *relay, const struct retry *retry, enum sl_answer answer,
+/* Note a failed attempt; a head that is skipped lets its key flow with the same commit. */
+static int change(struct sl_relay *relay, const struct retry *retry,
+    const struct sl_decision *decision, const struct sluice_error *reason,
+    struct sluice_error *error)
+{
+    bool is_final = decision->verdict != SL_VERDICT_RETRY;
+    if (sl_store_begin(relay->store, error) != 0) {
+        return -1;
+    }
+    int status = sl_store_held_update(relay->store, retry->number,
+        is_final ? SL_HELD_FAILED : SL_HELD_RETRYING, decision->attempts, decision->retry_at_ms,
+        reason->text, error);
+    if (status == 0 && is_final && relay->options.policy.on_poison == SL_POISON_SKIP) {
+        status = sl_store_held_next(relay->store, retry->number, sl_clock_wall_ms(), error);
+    }
+    if (status == 0) {
+        return sl_store_commit(relay->store, error);
+    }
+    sl_store_rollback(relay->store);
+    return -1;
+}
+
+static int settle(struct sl_relay *relay, struct retry *retry, enum sl_answer answer,
     const struct sluice_error *reason, struct sluice_error *error)
 {
     int64_t now_ms = sl_clock_wall_ms();
@@ -61,17 +84,18 @@ static int settle(struct sl_relay *relay, const struct retry *retry, enum sl_ans
     sl_log(SL_LOG_WARN, "the broker refused an event", "id=%s attempt=%d state=%s reason=\"%s\"",
         retry->event.id, decision.attempts,
         sl_held_state_name(is_final ? SL_HELD_FAILED : SL_HELD_RETRYING), reason->text);
-    if (sl_store_held_update(relay->store, retry->number,
-            is_final ? SL_HELD_FAILED : SL_HELD_RETRYING, decision.attempts, decision.retry_at_ms,
-            reason->text, error) != 0) {
+    if (change(relay, retry, &decision, reason, error) != 0) {
         return -1;
     }
-    return is_final && relay->options.policy.on_poison == SL_POISON_SKIP
-        ? sl_store_held_next(relay->store, retry->number, now_ms, error)
-        : 0;
+    if (decision.verdict == SL_VERDICT_HALT) {
+        sl_relay_blame(relay, retry->event.id, reason);
+        retry->is_halting = true;
+    }
+    return 0;
 }
 
-int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluice_error *error)
+int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
+    struct sluice_error *error)
 {
     struct retry retry = {0};
     int64_t now_ms = sl_clock_wall_ms();
@@ -94,6 +118,7 @@ int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluic
     } else {
         status = settle(relay, &retry, answer, &reason, error);
     }
+    *ret_is_halting = status == 0 && retry.is_halting;
     sl_free(retry.bytes);
     return status;
 }
@@ -107,13 +132,18 @@ void sl_relay_retry(struct sl_relay *relay)
 {
     struct sluice_error error;
     int64_t due_ms = INT64_MAX;
+    bool is_halting = false;
     if (relay->pump.state == SL_PUMP_STOPPED) {
         return;
     }
     for (int i = 0; i < RETRIES_A_TURN; i++) {
-        if (sl_relay_retry_one(relay, &due_ms, &error) != 0) {
+        if (sl_relay_retry_one(relay, &due_ms, &is_halting, &error) != 0) {
             /* The pump meets the same outage and reports it. */
             uv_timer_start(&relay->retry_timer, on_due, REST_MS, 0);
+            return;
+        }
+        if (is_halting) {
+            sl_relay_drive(relay, (struct sl_pump_event) {.kind = SL_PUMP_EVENT_FATAL});
             return;
         }
         if (due_ms > sl_clock_wall_ms()) {

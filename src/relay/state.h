@@ -51,10 +51,17 @@ bool sl_relay_perform(
 
 /**
  * Send the held event that is due first, if one is due; `*ret_due_ms` is when it or the next one is
- * due (Unix time), INT64_MAX for none. -1 for an outage.
+ * due (Unix time), INT64_MAX for none; `*ret_is_halting` becomes true if it failed for good and
+ * that stops the relay. -1 for an outage.
  */
-int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, struct sluice_error *error)
-    __attribute__((warn_unused_result));
+int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Make an event that was refused for good the relay's failure, for whoever hears of the halt.
+ */
+void sl_relay_blame(
+    struct sl_relay *relay, const char *event_id, const struct sluice_error *reason);
 
 /**
  * Send the held events that are due, and set the timer for the next.

@@ -63,7 +63,8 @@ static void turn(struct actor *actor)
         relay->pump.state == SL_PUMP_IDLE || relay->pump.state == SL_PUMP_READING;
     if (choice == 0 && is_between_batches) {
         int64_t due_ms;
-        int status = sl_relay_retry_one(relay, &due_ms, &ignored);
+        bool is_halting;
+        int status = sl_relay_retry_one(relay, &due_ms, &is_halting, &ignored);
         (void) status; /* an outage: another time */
         return;
     }

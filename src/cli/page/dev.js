@@ -34,18 +34,17 @@ async function traceOf(key, version) {
 
 let source = null;
 let sourceKey = null;
-let latestVersion = 0;
+let watchedSinceMs = 0;
 
 async function receive(message) {
   const receivedMs = wallMs();
   const event = JSON.parse(message.data);
   const text = event.text !== undefined ? event.text : event.data !== undefined ? JSON.stringify(event.data) : '';
   if (event.version === 0) return;
-  const isSnapshot = latestVersion === 0 && event.version > 0 && receivedMs - connectedMs < 500 && !sent.has(event.version);
-  latestVersion = event.version;
-  const trace = isSnapshot ? null : await traceOf(event.key, event.version);
-  let way = isSnapshot ? 'as it was' : '';
-  if (trace && trace.committed_ms > 0) {
+  // A stream begins with the state as it is; the event behind that may be an old one.
+  const trace = await traceOf(event.key, event.version);
+  let way = 'as it was';
+  if (trace && trace.committed_ms > 0 && trace.begun_ms >= watchedSinceMs) {
     const start = trace.begun_ms;
     const browser = receivedMs - start;
     showWay({ 'at-commit': trace.committed_ms - start, 'at-log': trace.logged_ms > 0 ? trace.logged_ms - start : browser, 'at-browser': browser });
@@ -58,20 +57,16 @@ async function receive(message) {
   addRow(byId('events'), [clock(receivedMs), what, way]);
 }
 
-let connectedMs = 0;
-const sent = new Set();
-
 function watch(key) {
   if (key === sourceKey) return;
   if (source) source.close();
   sourceKey = key;
-  latestVersion = 0;
-  sent.clear();
+  watchedSinceMs = Math.floor(wallMs());
   const path = `/items/${encodeURIComponent(key)}/stream`;
   source = new EventSource(path);
   const say = (text) => { byId('live').replaceChildren(`${text} `, Object.assign(document.createElement('code'), { textContent: path })); };
   say('connecting to');
-  source.onopen = () => { connectedMs = wallMs(); say('live on'); };
+  source.onopen = () => say('live on');
   source.onerror = () => say(source.readyState === EventSource.CLOSED ? 'closed:' : 'reconnecting to');
   source.onmessage = receive;
   showLines();
@@ -89,7 +84,6 @@ byId('publish').onsubmit = async (submitted) => {
     const response = await fetch(`/publish?${query}`, { method: 'POST', body: JSON.stringify({ text: byId('text').value }) });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.error);
-    sent.add(answer.version);
   } catch (error) {
     problem.textContent = `Not published: ${error.message}`;
     problem.hidden = false;

@@ -280,7 +280,21 @@ START_TEST(flags_and_variables_are_named_when_they_are_wrong)
 }
 END_TEST
 
-UNIT_MAIN("config", a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default,
+START_TEST(only_variables_that_are_a_slip_away_are_warned_of)
+{
+    struct sl_problems warnings;
+    char *environment[] = {"SLUICE_RELAY_ATTEMPT_MAX=3", "SLUICE_GATEWAY_PORT=tcp://10.0.0.1:80",
+        "SLUICE_BROKER=local:a", "SLUICE_BROKER_FILE=a", "SLUICE_BUILD=build", "PATH=/bin", NULL};
+    sl_problems_init(&warnings);
+    sl_config_check_environment(environment, &warnings);
+    ck_assert_str_eq(warnings.text.data, "the variable SLUICE_RELAY_ATTEMPT_MAX has no effect; "
+                                         "did you mean SLUICE_RELAY_ATTEMPTS_MAX?\n");
+    sl_problems_deinit(&warnings);
+}
+END_TEST
+
+UNIT_MAIN("config", only_variables_that_are_a_slip_away_are_warned_of,
+    a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default,
     a_list_replaces_the_list_of_a_weaker_source_as_a_whole,
     urls_in_one_text_are_parted_only_where_another_url_begins, a_secret_may_come_from_a_file,
     empty_files_and_empty_sections_are_fine,

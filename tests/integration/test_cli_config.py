@@ -1,0 +1,109 @@
+"""config lint and config show: every mistake with its place, every value with where it comes from."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from harness.command import fails, works
+
+GOOD = """\
+database: sqlite:app.db
+broker: local:events.db
+relay:
+  attempts_max: 5
+gateway:
+  routes:
+    - path: /orders/{id}/stream
+      stream:
+        topic: order.status-changed.v1
+        key: "{id}"
+        snapshot: http://127.0.0.1:9000/orders/{id}
+        event: /type
+        version: /version
+        final: [completed, failed]
+    - path: /**
+      upstream: http://127.0.0.1:9000
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "app.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_a_good_file_is_ok_and_lint_says_what_it_did_not_look_at(config: Path) -> None:
+    assert works("config", "lint", "--config", config) == (
+        f"{config}: ok: keys, types, values and 2 routes; not checked: whether the database, the "
+        "broker, the ports and the upstreams can be used\n")
+
+
+def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(config: Path) -> None:
+    config.write_text("database: sqlite:a.db\ngateway:\n  lisen: [':80']\nrelay:\n"
+                      "  attempts_max: many\n  attempts_max: 3\n")
+    assert fails("config", "lint", "--config", config) == (
+        f"sluice: unknown key 'gateway.lisen' in {config} line 3; did you mean 'gateway.listen'?\n"
+        f"sluice: {config} line 6: key 'attempts_max' is there twice, first in line 5; remove one "
+        "of them\n"
+        f"sluice: 'relay.attempts_max' in {config} line 5: 'many' is no whole number; allowed: a "
+        "whole number from 1 to 1000\n")
+
+
+@pytest.mark.parametrize("yaml, wanted", [
+    ("relay:\n\tattempts_max: 3\n", "line 2 column 1: not valid YAML"),
+    ("a: &a [1, 2]\nb: [*a, *a]\n", "aliases are not allowed in a config: write the value out"),
+    ("database: postgresql://app:secret@db/app\n",
+     "'postgresql://app:****@db/app' is for a later version: this one does not have it yet"),
+    ("database: mariadb://db/app\n", "is for a later version: this one does not have it yet"),
+    ("broker: kafka://db:9092\n", "is for a later version: this one does not have it yet"),
+    ("relay: {read: wal}\n", "'wal' is not in this version yet; allowed: table"),
+    ("gateway: {routes: [{path: /a, upstream: 'ftp://x'}]}\n", "this is no http: URL with a host"),
+    ("gateway: {routes: [{path: '/{a', upstream: 'http://x'}]}\n", "/{a"),
+])
+def test_what_is_wrong_in_a_file_is_told(config: Path, yaml: str, wanted: str) -> None:
+    config.write_text(yaml)
+    said = fails("config", "lint", "--config", config)
+    assert wanted in said and str(config) in said
+    assert "secret" not in said
+
+
+def test_every_command_that_serves_refuses_a_bad_file_in_the_same_way(config: Path) -> None:
+    config.write_text("relay: {attempt_max: 3}\n")
+    for command in (["run"], ["relay"], ["gateway"], ["status"], ["init"]):
+        assert "did you mean 'relay.attempts_max'?" in fails(*command, "--config", config)
+
+
+def test_show_tells_where_each_value_comes_from(config: Path) -> None:
+    text = works("config", "show", "--config", config, "--relay.retry_delay", "2s",
+                 environment={"SLUICE_RELAY_BATCH_EVENTS": "9"})
+    lines = dict(line.split(None, 1) for line in text.splitlines() if " # " in line)
+    assert lines["relay.attempts_max"].split() == ["5", "#", str(config), "line", "4"]
+    assert lines["relay.retry_delay"].split() == ["2s", "#", "--relay.retry_delay"]
+    assert lines["relay.batch_events"].split() == ["9", "#", "SLUICE_RELAY_BATCH_EVENTS"]
+    assert lines["relay.on_poison"].split() == ["park", "#", "default"]
+    assert "topic: \"order.status-changed.v1\"" in text
+
+
+def test_show_as_json_holds_the_same(config: Path) -> None:
+    shown = json.loads(works("config", "show", "--json", "--config", config))
+    keys = {row["key"]: row for row in shown["keys"]}
+    assert keys["relay.attempts_max"] == {
+        "key": "relay.attempts_max", "values": ["5"], "from": f"{config} line 4"}
+    assert [route["path"] for route in shown["routes"]] == ["/orders/{id}/stream", "/**"]
+    assert shown["routes"][0]["final"] == ["completed", "failed"]
+
+
+def test_the_routes_that_show_writes_are_read_again(config: Path, tmp_path: Path) -> None:
+    text = works("config", "show", "--config", config)
+    routes = text.split("gateway.routes")[1].split("\n", 1)[1]
+    again = tmp_path / "again.yaml"
+    again.write_text("broker: local:x\ngateway:\n  routes:\n" +
+                     "".join(f"    {line}\n" for line in routes.splitlines()))
+    shown = [json.loads(works("config", "show", "--json", "--config", path))["routes"]
+             for path in (config, again)]
+    for routes_of_file in shown:
+        for route in routes_of_file:
+            del route["line"]
+    assert shown[0] == shown[1]
