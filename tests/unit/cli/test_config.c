@@ -293,7 +293,8 @@ START_TEST(only_variables_that_are_a_slip_away_are_warned_of)
 }
 END_TEST
 
-UNIT_MAIN("config", only_variables_that_are_a_slip_away_are_warned_of, a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default,
+UNIT_MAIN("config", only_variables_that_are_a_slip_away_are_warned_of,
+    a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default,
     a_list_replaces_the_list_of_a_weaker_source_as_a_whole,
     urls_in_one_text_are_parted_only_where_another_url_begins, a_secret_may_come_from_a_file,
     empty_files_and_empty_sections_are_fine,
