@@ -42,7 +42,10 @@ drill: all
 	@tools/packages test
 	@SLUICE_KILL_ROUNDS=500 $(PYTEST) tests/integration/test_kill_rounds.py
 
-soak: drill
+soak:
+	@tools/packages test
+	@tools/flavour dev relay_simulation
+	@build-dev/tests/simulation/relay_simulation 100000000
 
 dev asan tsan coverage:
 	@tools/packages test

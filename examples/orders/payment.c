@@ -22,7 +22,7 @@
 #include "service.h"
 #include "sql.h"
 
-enum { STARTING_POINTS = 10000, DUE_PERIOD_MS = 20, IDLE_PERIOD_MS = 1000 };
+enum { STARTING_POINTS = 10000, WAIT_MS_MAX = 1000 };
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS user_point("
@@ -170,14 +170,14 @@ static enum sluice_outcome on_payment_requested(sluice_database *database,
                : pay_later(database, &payment, now_ms() + service->delay_ms, error);
 }
 
-/* The first request that is due: 1, 0 if none is, -1 with `error`. */
-static int find_due(sqlite3 *sqlite, struct payment *ret_payment,
-    char ret_event_id[SLUICE_EVENT_ID_SIZE], struct sluice_error *error)
+/* The request that is due first, and when: 1, 0 if there is none, -1 with `error`. */
+static int find_first(sqlite3 *sqlite, struct payment *ret_payment,
+    char ret_event_id[SLUICE_EVENT_ID_SIZE], int64_t *ret_due_ms, struct sluice_error *error)
 {
     sqlite3_stmt *row = sql_query(sqlite, error,
-        "SELECT event_id, order_id, user_id, total_amount FROM payment_due WHERE due_ms <= ?"
+        "SELECT event_id, order_id, user_id, total_amount, due_ms FROM payment_due"
         " ORDER BY due_ms LIMIT 1",
-        "i", now_ms());
+        "");
     int found = row != NULL ? sql_next(row, error) : -1;
     if (found == 1) {
         sql_text(row, 0, ret_event_id, SLUICE_EVENT_ID_SIZE);
@@ -185,39 +185,57 @@ static int find_due(sqlite3 *sqlite, struct payment *ret_payment,
             .order_id = sqlite3_column_int64(row, 1),
             .user_id = sqlite3_column_int64(row, 2),
             .total_amount = sqlite3_column_int64(row, 3)};
+        *ret_due_ms = sqlite3_column_int64(row, 4);
     }
     sqlite3_finalize(row);
     return found;
 }
 
 /*
- * Pay the first request that is due, in one transaction: 1, 0 if none is due, -1 with `error`. This
- * is the only thread that takes from the list, so what is found before the transaction stands.
+ * Pay the first request if it is due, in one transaction: 1, 0 if none is due before `*ret_due_ms`,
+ * -1 with `error`. This is the only thread that takes from the list, so what is found before the
+ * transaction stands.
  */
-static int pay_next_due(sluice_database *database, struct sluice_error *error)
+static int pay_first(sluice_database *database, int64_t *ret_due_ms, struct sluice_error *error)
 {
     sqlite3 *sqlite = sluice_database_sqlite(database);
     struct payment payment;
     char event_id[SLUICE_EVENT_ID_SIZE];
-    int found = find_due(sqlite, &payment, event_id, error);
-    if (found == 1 && sluice_begin(database, error) != 0) {
+    *ret_due_ms = INT64_MAX;
+    int found = find_first(sqlite, &payment, event_id, ret_due_ms, error);
+    if (found != 1 || *ret_due_ms > now_ms()) {
+        return found < 0 ? -1 : 0;
+    }
+    if (sluice_begin(database, error) != 0) {
         return -1;
     }
-    if (found == 1) {
-        enum sluice_outcome outcome = pay(database, &payment, error);
-        int is_paid = outcome == SLUICE_APPLIED || outcome == SLUICE_ALREADY_APPLIED;
-        found = is_paid && sql_run(sqlite, error, "DELETE FROM payment_due WHERE event_id = ?", "t",
-                               event_id) == 0
-                    ? 1
-                    : -1;
-    }
-    if (found == 1) {
+    enum sluice_outcome outcome = pay(database, &payment, error);
+    if ((outcome == SLUICE_APPLIED || outcome == SLUICE_ALREADY_APPLIED) &&
+        sql_run(sqlite, error, "DELETE FROM payment_due WHERE event_id = ?", "t", event_id) == 0) {
         return sluice_commit(database, error) == 0 ? 1 : -1;
     }
-    if (found < 0) {
-        sluice_rollback(database, NULL);
+    sluice_rollback(database, NULL);
+    return -1;
+}
+
+/*
+ * Pay what is due, and say how long there is nothing to do: until the next one is due, or as long
+ * as a payment takes, since nothing that comes meanwhile is due before.
+ */
+static int pay_what_is_due(sluice_database *database, int64_t delay_ms)
+{
+    struct sluice_error error;
+    int64_t due_ms = INT64_MAX;
+    int result = 1;
+    while (result == 1) {
+        result = pay_first(database, &due_ms, &error);
     }
-    return found;
+    if (result < 0) {
+        fprintf(stderr, "payment: what is due waits: %s\n", error.text);
+    }
+    int64_t longest_ms = delay_ms > 0 && delay_ms < WAIT_MS_MAX ? delay_ms : WAIT_MS_MAX;
+    int64_t wait_ms = result < 0 || due_ms == INT64_MAX ? longest_ms : due_ms - now_ms();
+    return (int)(wait_ms < 1 ? 1 : wait_ms < longest_ms ? wait_ms : longest_ms);
 }
 
 /* --- giving points back ---------------------------------------------------------------------- */
@@ -372,14 +390,7 @@ int main(int argc, char **argv)
     fflush(stdout);
 
     /* What is due is paid even if the delay was turned off since it was asked for. */
-    while (!service_wait(delay_ms > 0 ? DUE_PERIOD_MS : IDLE_PERIOD_MS)) {
-        int result = 1;
-        while (result == 1) {
-            result = pay_next_due(clock, &error);
-        }
-        if (result < 0) {
-            fprintf(stderr, "payment: what is due waits: %s\n", error.text);
-        }
+    while (!service_wait(pay_what_is_due(clock, delay_ms))) {
     }
     service_stop(service);
     sluice_database_close(clock);

@@ -4,7 +4,7 @@
 
 bool sl_delivery_must_wait(const struct sl_delivery_policy *policy, const struct sl_key_state *key)
 {
-    return key->pending_count > 0 ||
+    return key->is_held || key->pending_count > 0 ||
         (key->failed_count > 0 && policy->on_poison != SL_POISON_SKIP);
 }
 

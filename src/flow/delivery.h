@@ -36,10 +36,11 @@ struct sl_delivery_policy {
     enum sl_on_poison on_poison;
 };
 
-/* What is held of a key (or of nothing, for an event without a key). */
+/* What is held of an event's key before it, and whether the event itself is held already. */
 struct sl_key_state {
     int64_t pending_count; /* retrying or waiting */
     int64_t failed_count;  /* failed permanently */
+    bool is_held;          /* a crash or a lost answer came between holding it and going on */
 };
 
 enum sl_answer {
@@ -64,8 +65,7 @@ struct sl_decision {
 };
 
 /**
- * Whether an event that arrives must wait behind held ones of its key. Events without a key never
- * wait.
+ * Whether an event that arrives must wait behind held ones of its key, or is held itself.
  */
 bool sl_delivery_must_wait(const struct sl_delivery_policy *policy, const struct sl_key_state *key);
 

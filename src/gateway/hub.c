@@ -365,6 +365,11 @@ enum sl_hub_verdict sl_hub_check(const struct sl_hub *hub, struct sl_text key,
         return SL_HUB_FOREIGN_EPOCH;
     }
     sl_hub_position(hub, key, &partition, &last);
+    if (id->partition < 0 && id->offset < 0) {
+        /* The topic had no events yet: the client needs all of them, from the first on. */
+        bool has_all = partition < 0 || hub->partitions[partition].floor < 0;
+        return has_all ? SL_HUB_RESUMES : SL_HUB_TOO_OLD;
+    }
     if (id->partition < 0 || id->partition != partition) {
         return SL_HUB_MOVED;
     }

@@ -196,7 +196,6 @@ struct sl_text sl_stream_key(const struct sl_stream *stream)
 static bool claim_place(struct sl_stream *stream)
 {
     struct sl_event_id id = {.partition = -1, .offset = -1, .version = -1};
-    struct sl_gateway *gateway = stream->gateway;
     void *replaced = NULL;
     uv_timeval64_t now;
     if (stream->owner == NULL) {
@@ -227,7 +226,6 @@ static bool claim_place(struct sl_stream *stream)
             sl_session_replace(&older->session);
         }
     }
-    gateway->stats.resets += stream->session.reset_reason != NULL ? 1 : 0;
     return true;
 }
 
@@ -250,6 +248,7 @@ static void go_live(struct sl_stream *stream, const struct sl_snapshot *snapshot
             is_done && stream->begin == SL_SESSION_RESUMES ? 1 : 0;
         stream->begin = is_done ? stream->begin : SL_SESSION_NEEDS_SNAPSHOT;
     }
+    stream->gateway->stats.resets += is_done && session->reset_reason != NULL ? 1 : 0;
     if (!is_done && (stream->attempt_count >= SL_SNAPSHOT_ATTEMPTS_MAX ||
                         ask_snapshot(stream) != 0)) {
         sl_stream_answer_unavailable(stream, "events come faster than the snapshot can be read");

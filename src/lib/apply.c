@@ -151,10 +151,10 @@ static int apply_one(struct sl_applier *applier, const struct sl_event *event, s
     };
     if (tally->has_held) {
         struct sl_key_state key;
-        if (sl_store_key_state(store, applier->name, event, &key, error) != 0) {
+        if (sl_store_key_state(store, applier->name, event, INT64_MAX, &key, error) != 0) {
             return -1;
         }
-        if (event->has_key && sl_delivery_must_wait(&applier->policy, &key)) {
+        if (sl_delivery_must_wait(&applier->policy, &key)) {
             return sl_store_hold(store, &hold, error);
         }
     }
@@ -293,7 +293,7 @@ int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *
     struct retry retry = {0};
     applier->is_retry_next = false;
     if (sl_store_held_due(
-            store, applier->name, now_ms, copy_held, &retry, ret_due_ms, error) != 0) {
+            store, applier->name, 0, now_ms, copy_held, &retry, ret_due_ms, error) != 0) {
         return -1;
     }
     if (!retry.is_due) {

@@ -61,9 +61,6 @@ static struct sl_pump_event ask_position(struct sl_relay *relay)
     if (check_position(relay, position, &outbox) != 0) {
         return (struct sl_pump_event) {.kind = SL_PUMP_EVENT_FATAL};
     }
-    if (outbox.last_position > relay->retry_barrier) {
-        relay->retry_barrier = outbox.last_position;
-    }
     return (struct sl_pump_event) {.kind = SL_PUMP_EVENT_POSITION, .position = position};
 }
 
@@ -90,6 +87,7 @@ static int hold(struct sl_relay *relay, size_t row, enum sl_held_state state,
     struct sl_hold hold = {
         .stage = SL_STAGE_RELAY,
         .event = &relay->batch.events[row],
+        .position = relay->batch.positions[row],
         .state = state,
         .attempts = decision == NULL ? 0 : decision->attempts,
         .next_attempt_ms = decision == NULL ? 0 : decision->retry_at_ms,
@@ -107,10 +105,12 @@ static int hold_if_waiting(struct sl_relay *relay, size_t row)
 {
     struct sl_key_state key;
     const struct sl_event *event = &relay->batch.events[row];
-    if (relay->is_held[row] || !event->has_key) {
+    if (relay->is_held[row]) {
         return 0;
     }
-    if (sl_store_key_state(relay->store, SL_STAGE_RELAY, event, &key, &relay->failure) != 0) {
+    /* Only behind what stands before it: an earlier event of the batch may still be on its way. */
+    if (sl_store_key_state(relay->store, SL_STAGE_RELAY, event, relay->batch.positions[row], &key,
+            &relay->failure) != 0) {
         return -1;
     }
     return sl_delivery_must_wait(&relay->options.policy, &key)
@@ -193,7 +193,7 @@ void sl_relay_blame(
         event_id, reason->text);
 }
 
-static struct sl_pump_event judge(struct sl_relay *relay, const struct sl_pump_effect *effect)
+static struct sl_pump_event judge(struct sl_relay *relay)
 {
     const struct sl_event *event = &relay->batch.events[relay->rejected_row];
     struct sluice_error reason = relay->failure;
@@ -203,9 +203,6 @@ static struct sl_pump_event judge(struct sl_relay *relay, const struct sl_pump_e
         decision.verdict == SL_VERDICT_RETRY ? SL_HELD_RETRYING : SL_HELD_FAILED;
     sl_log(SL_LOG_WARN, "the broker refused an event", "id=%s attempt=%d state=%s reason=\"%s\"",
         event->id, decision.attempts, sl_held_state_name(state), reason.text);
-    if (effect->to > relay->retry_barrier) {
-        relay->retry_barrier = effect->to;
-    }
     if (hold(relay, relay->rejected_row, state, &decision, reason.text) != 0) {
         return event_of_failure(relay);
     }
@@ -243,7 +240,7 @@ bool sl_relay_perform(
         *ret_event = append(relay, effect);
         return true;
     case SL_PUMP_JUDGE:
-        *ret_event = judge(relay, effect);
+        *ret_event = judge(relay);
         return true;
     case SL_PUMP_REST:
         rest(relay);

@@ -47,6 +47,28 @@ static void copy_held(void *context, const struct sl_held *held)
     copy_part(&event->headers, &place);
 }
 
+/* Note a failed attempt; a head that is skipped lets its key flow with the same commit. */
+static int change(struct sl_relay *relay, const struct retry *retry,
+    const struct sl_decision *decision, const struct sluice_error *reason,
+    struct sluice_error *error)
+{
+    bool is_final = decision->verdict != SL_VERDICT_RETRY;
+    if (sl_store_begin(relay->store, error) != 0) {
+        return -1;
+    }
+    int status = sl_store_held_update(relay->store, retry->number,
+        is_final ? SL_HELD_FAILED : SL_HELD_RETRYING, decision->attempts, decision->retry_at_ms,
+        reason->text, error);
+    if (status == 0 && is_final && relay->options.policy.on_poison == SL_POISON_SKIP) {
+        status = sl_store_held_next(relay->store, retry->number, sl_clock_wall_ms(), error);
+    }
+    if (status == 0) {
+        return sl_store_commit(relay->store, error);
+    }
+    sl_store_rollback(relay->store);
+    return -1;
+}
+
 static int settle(struct sl_relay *relay, struct retry *retry, enum sl_answer answer,
     const struct sluice_error *reason, struct sluice_error *error)
 {
@@ -62,28 +84,23 @@ static int settle(struct sl_relay *relay, struct retry *retry, enum sl_answer an
     sl_log(SL_LOG_WARN, "the broker refused an event", "id=%s attempt=%d state=%s reason=\"%s\"",
         retry->event.id, decision.attempts,
         sl_held_state_name(is_final ? SL_HELD_FAILED : SL_HELD_RETRYING), reason->text);
-    if (sl_store_held_update(relay->store, retry->number,
-            is_final ? SL_HELD_FAILED : SL_HELD_RETRYING, decision.attempts, decision.retry_at_ms,
-            reason->text, error) != 0) {
+    if (change(relay, retry, &decision, reason, error) != 0) {
         return -1;
     }
     if (decision.verdict == SL_VERDICT_HALT) {
         sl_relay_blame(relay, retry->event.id, reason);
         retry->is_halting = true;
     }
-    return is_final && relay->options.policy.on_poison == SL_POISON_SKIP
-        ? sl_store_held_next(relay->store, retry->number, now_ms, error)
-        : 0;
+    return 0;
 }
 
-/* Send one due event. *ret_due_ms: when the next is due; now, if there was one. */
-static int retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
+int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
     struct sluice_error *error)
 {
     struct retry retry = {0};
     int64_t now_ms = sl_clock_wall_ms();
-    if (sl_store_held_due(
-            relay->store, SL_STAGE_RELAY, now_ms, copy_held, &retry, ret_due_ms, error) != 0) {
+    if (sl_store_held_due(relay->store, SL_STAGE_RELAY, relay->pump.position, now_ms, copy_held,
+            &retry, ret_due_ms, error) != 0) {
         return -1;
     }
     if (!retry.is_due) {
@@ -116,11 +133,11 @@ void sl_relay_retry(struct sl_relay *relay)
     struct sluice_error error;
     int64_t due_ms = INT64_MAX;
     bool is_halting = false;
-    if (relay->pump.position < relay->retry_barrier || relay->pump.state == SL_PUMP_STOPPED) {
-        return; /* the pump comes by when it has passed the barrier */
+    if (relay->pump.state == SL_PUMP_STOPPED) {
+        return;
     }
     for (int i = 0; i < RETRIES_A_TURN; i++) {
-        if (retry_one(relay, &due_ms, &is_halting, &error) != 0) {
+        if (sl_relay_retry_one(relay, &due_ms, &is_halting, &error) != 0) {
             /* The pump meets the same outage and reports it. */
             uv_timer_start(&relay->retry_timer, on_due, REST_MS, 0);
             return;

@@ -23,11 +23,6 @@ struct sl_relay {
     size_t *sending_rows;     /* their indexes in the batch */
     size_t rejected_row;
     struct sluice_error failure; /* the last one: why it rests, rejected or halted */
-    /*
-     * Held events are retried only when everything up to here is behind the position: otherwise a
-     * crash could let the pump read a row again whose retry has been delivered.
-     */
-    int64_t retry_barrier;
     int64_t confirmed_position;
     bool is_resting;
     bool is_closing;
@@ -53,6 +48,14 @@ void sl_relay_drive(struct sl_relay *relay, struct sl_pump_event event);
  */
 bool sl_relay_perform(
     struct sl_relay *relay, const struct sl_pump_effect *effect, struct sl_pump_event *ret_event);
+
+/**
+ * Send the held event that is due first, if one is due; `*ret_due_ms` is when it or the next one is
+ * due (Unix time), INT64_MAX for none; `*ret_is_halting` becomes true if it failed for good and
+ * that stops the relay. -1 for an outage.
+ */
+int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
+    struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
  * Make an event that was refused for good the relay's failure, for whoever hears of the halt.

@@ -1,6 +1,7 @@
 #include "sqlite/connection.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -96,7 +97,28 @@ static int set_up(struct sl_sqlite *sqlite, struct sluice_error *error)
             NULL, NULL, NULL);
     } while ((result & 0xff) == SQLITE_BUSY && wait_for_lock(NULL, 0) &&
         sl_clock_monotonic_ms() < deadline_ms);
-    return result == SQLITE_OK ? 0 : sl_sqlite_fail(sqlite, result, "cannot open", error);
+    return result == SQLITE_OK
+        ? 0
+        : sl_sqlite_fail(sqlite, result, "cannot open the database", error);
+}
+
+/*
+ * SQLite says "unable to open database file" for whatever keeps it from making one. Mostly it is
+ * the folder, which is missing, no folder, or not writable: then say so, and return true.
+ */
+static bool explain_folder(const char *file, struct sluice_error *error)
+{
+    const char *slash = strrchr(file, '/');
+    char *folder =
+        slash == NULL ? sl_copy_text("./") : sl_copy_bytes(file, (size_t) (slash - file) + 1);
+    bool is_blocked = folder != NULL && access(folder, W_OK | X_OK) != 0;
+    if (is_blocked) {
+        char what[600];
+        snprintf(what, sizeof(what), "cannot make the database file '%s': cannot write to", file);
+        sl_fail_system(error, errno, what, folder);
+    }
+    sl_free(folder);
+    return is_blocked;
 }
 
 int sl_sqlite_open(struct sl_sqlite *ret_sqlite, const char *file, enum sl_sqlite_mode mode,
@@ -115,8 +137,8 @@ int sl_sqlite_open(struct sl_sqlite *ret_sqlite, const char *file, enum sl_sqlit
                 "there is no database file '%s'; check the path, or make it with: sluice init "
                 "--database sqlite:%s",
                 file, file);
-        } else {
-            sl_sqlite_fail(&sqlite, result, "cannot open", error);
+        } else if (!explain_folder(file, error)) {
+            sl_sqlite_fail(&sqlite, result, "cannot open the database", error);
         }
         sl_sqlite_close(&sqlite);
         return -1;

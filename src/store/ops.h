@@ -21,6 +21,12 @@ struct sl_consumed {
     int64_t now_ms;
 };
 
+struct sl_held_due_query {
+    const char *stage;
+    int64_t position_max;
+    int64_t now_ms;
+};
+
 struct sl_held_change {
     int64_t number;
     enum sl_held_state state;
@@ -58,7 +64,7 @@ struct sl_store_ops {
     int (*each_consumer)(struct sl_store *store, sl_consumer_visit visit, void *context,
         struct sluice_error *error);
     int (*key_state)(struct sl_store *store, const char *stage, const struct sl_event *event,
-        struct sl_key_state *ret_state, struct sluice_error *error);
+        int64_t position, struct sl_key_state *ret_state, struct sluice_error *error);
     int (*has_held)(
         struct sl_store *store, const char *stage, bool *ret_has_held, struct sluice_error *error);
     int (*hold)(struct sl_store *store, const struct sl_hold *hold, struct sluice_error *error);
@@ -68,8 +74,8 @@ struct sl_store_ops {
         struct sl_store *store, int64_t number, int64_t now_ms, struct sluice_error *error);
     int (*held_next)(
         struct sl_store *store, int64_t number, int64_t now_ms, struct sluice_error *error);
-    int (*held_due)(struct sl_store *store, const char *stage, int64_t now_ms, sl_held_visit visit,
-        void *context, int64_t *ret_due_ms, struct sluice_error *error);
+    int (*held_due)(struct sl_store *store, const struct sl_held_due_query *query,
+        sl_held_visit visit, void *context, int64_t *ret_due_ms, struct sluice_error *error);
     int (*each_held)(struct sl_store *store, const struct sl_held_filter *filter,
         sl_held_visit visit, void *context, struct sluice_error *error);
     int (*each_held_count)(struct sl_store *store, sl_held_count_visit visit, void *context,

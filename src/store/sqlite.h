@@ -83,7 +83,7 @@ int sl_sqlite_each_consumer(
     struct sl_store *store, sl_consumer_visit visit, void *context, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    struct sl_key_state *ret_state, struct sluice_error *error);
+    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_has_held(
     struct sl_store *store, const char *stage, bool *ret_has_held, struct sluice_error *error);
@@ -100,7 +100,7 @@ int sl_sqlite_held_remove(
 int sl_sqlite_held_next(
     struct sl_store *store, int64_t number, int64_t now_ms, struct sluice_error *error);
 /** See store/store.h. */
-int sl_sqlite_held_due(struct sl_store *store, const char *stage, int64_t now_ms,
+int sl_sqlite_held_due(struct sl_store *store, const struct sl_held_due_query *query,
     sl_held_visit visit, void *context, int64_t *ret_due_ms, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_each_held(struct sl_store *store, const struct sl_held_filter *filter,

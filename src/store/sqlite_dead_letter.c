@@ -5,7 +5,7 @@
 
 #define HELD_COLUMNS                                                                               \
     "number, stage, event_id, topic, message_key, type, payload, headers, created_at, state, "     \
-    "attempts, next_attempt_at, held_at, reason"
+    "attempts, next_attempt_at, held_at, reason, position"
 
 /* A filter's parameters are 1 to 4, and its limit 5. */
 #define CHOSEN                                                                                     \
@@ -36,6 +36,7 @@ static void read_row(sqlite3_stmt *statement, struct sl_held *ret_held)
         .next_attempt_ms = sqlite3_column_int64(statement, 11),
         .held_ms = sqlite3_column_int64(statement, 12),
         .reason = sl_sqlite_column(statement, 13),
+        .position = sqlite3_column_int64(statement, 14),
     };
     struct sl_text id = sl_sqlite_column(statement, 2);
     size_t size = id.size < sizeof(held.event.id) - 1 ? id.size : sizeof(held.event.id) - 1;
@@ -55,14 +56,16 @@ static void bind_key(sqlite3_stmt *statement, int index, const struct sl_event *
 }
 
 int sl_sqlite_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    struct sl_key_state *ret_state, struct sluice_error *error)
+    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
         "SELECT count(*) FILTER (WHERE state <> 'FAILED_PERMANENTLY'),"
-        " count(*) FILTER (WHERE state = 'FAILED_PERMANENTLY') FROM ("
+        " count(*) FILTER (WHERE state = 'FAILED_PERMANENTLY'),"
+        " EXISTS (SELECT 1 FROM sluice_dead_letter WHERE stage = ?1 AND event_id = ?5) FROM ("
         "  SELECT state FROM sluice_dead_letter"
-        "  WHERE stage = ?1 AND topic = ?2 AND message_key = ?3 LIMIT 16)",
+        "  WHERE stage = ?1 AND topic = ?2 AND message_key = ?3 AND position < ?4"
+        "  LIMIT 16)",
         error);
     if (statement == NULL) {
         return -1;
@@ -70,11 +73,14 @@ int sl_sqlite_key_state(struct sl_store *store, const char *stage, const struct 
     sl_sqlite_bind_text(statement, 1, sl_text_of(stage));
     sl_sqlite_bind_text(statement, 2, event->topic);
     bind_key(statement, 3, event);
+    sqlite3_bind_int64(statement, 4, position);
+    sl_sqlite_bind_text(statement, 5, sl_text_of(event->id));
     int result = sqlite3_step(statement);
     if (result == SQLITE_ROW) {
         *ret_state = (struct sl_key_state) {
             .pending_count = sqlite3_column_int64(statement, 0),
             .failed_count = sqlite3_column_int64(statement, 1),
+            .is_held = sqlite3_column_int(statement, 2) != 0,
         };
     }
     sqlite3_reset(statement);
@@ -103,8 +109,8 @@ int sl_sqlite_hold(struct sl_store *store, const struct sl_hold *hold, struct sl
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
         "INSERT INTO sluice_dead_letter (stage, event_id, topic, message_key, type, payload,"
-        " headers, created_at, state, attempts, next_attempt_at, held_at, reason) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING",
+        " headers, created_at, state, attempts, next_attempt_at, held_at, reason, position) VALUES "
+        "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT DO NOTHING",
         error);
     if (statement == NULL) {
         return -1;
@@ -123,6 +129,7 @@ int sl_sqlite_hold(struct sl_store *store, const struct sl_hold *hold, struct sl
     sqlite3_bind_int64(statement, 11, hold->next_attempt_ms);
     sqlite3_bind_int64(statement, 12, hold->now_ms);
     sl_sqlite_bind_text(statement, 13, sl_text_of(hold->reason));
+    sqlite3_bind_int64(statement, 14, hold->position);
     return sl_sqlite_step_done(sqlite, statement, "cannot hold an event", error);
 }
 
@@ -188,25 +195,26 @@ int sl_sqlite_held_remove(
     return sl_store_sqlite_leave(sqlite, is_ours, status, error);
 }
 
-int sl_sqlite_held_due(struct sl_store *store, const char *stage, int64_t now_ms,
+int sl_sqlite_held_due(struct sl_store *store, const struct sl_held_due_query *query,
     sl_held_visit visit, void *context, int64_t *ret_due_ms, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
         "SELECT " HELD_COLUMNS " FROM sluice_dead_letter WHERE stage = ?1 AND state = 'RETRYING' "
-        "ORDER BY next_attempt_at, number LIMIT 1",
+        "AND position <= ?2 ORDER BY next_attempt_at, number LIMIT 1",
         error);
     if (statement == NULL) {
         return -1;
     }
-    sl_sqlite_bind_text(statement, 1, sl_text_of(stage));
+    sl_sqlite_bind_text(statement, 1, sl_text_of(query->stage));
+    sqlite3_bind_int64(statement, 2, query->position_max);
     int result = sqlite3_step(statement);
     int64_t due_ms = INT64_MAX;
     if (result == SQLITE_ROW) {
         struct sl_held held;
         read_row(statement, &held);
         due_ms = held.next_attempt_ms;
-        if (due_ms <= now_ms) {
+        if (due_ms <= query->now_ms) {
             visit(context, &held);
         }
     }

@@ -204,9 +204,9 @@ int sl_store_each_consumer(
 }
 
 int sl_store_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    struct sl_key_state *ret_state, struct sluice_error *error)
+    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error)
 {
-    return store->ops->key_state(store, stage, event, ret_state, error);
+    return store->ops->key_state(store, stage, event, position, ret_state, error);
 }
 
 int sl_store_has_held(
@@ -245,10 +245,13 @@ int sl_store_held_next(
     return store->ops->held_next(store, number, now_ms, error);
 }
 
-int sl_store_held_due(struct sl_store *store, const char *stage, int64_t now_ms,
-    sl_held_visit visit, void *context, int64_t *ret_due_ms, struct sluice_error *error)
+int sl_store_held_due(struct sl_store *store, const char *stage, int64_t position_max,
+    int64_t now_ms, sl_held_visit visit, void *context, int64_t *ret_due_ms,
+    struct sluice_error *error)
 {
-    return store->ops->held_due(store, stage, now_ms, visit, context, ret_due_ms, error);
+    struct sl_held_due_query query = {
+        .stage = stage, .position_max = position_max, .now_ms = now_ms};
+    return store->ops->held_due(store, &query, visit, context, ret_due_ms, error);
 }
 
 int sl_store_each_held(struct sl_store *store, const struct sl_held_filter *filter,

@@ -30,7 +30,8 @@ enum sl_held_state { SL_HELD_RETRYING, SL_HELD_WAITING, SL_HELD_FAILED };
 
 /* An event that does not flow: a row of the dead-letter table. Views live during the visit. */
 struct sl_held {
-    int64_t number; /* rises within a key in the order of its events */
+    int64_t number;   /* rises within a key in the order of its events */
+    int64_t position; /* in the outbox; 0 at a consumer's stage */
     struct sl_text stage;
     struct sl_event event;
     enum sl_held_state state;
@@ -44,6 +45,7 @@ struct sl_held {
 struct sl_hold {
     const char *stage;
     const struct sl_event *event;
+    int64_t position; /* in the outbox; 0 at a consumer's stage */
     enum sl_held_state state;
     int attempts;
     int64_t next_attempt_ms;
@@ -249,10 +251,12 @@ int sl_store_each_consumer(struct sl_store *store,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * What is held of an event's key (of the event itself, if it has none) at a stage.
+ * What is held at a stage of an event's key and stands before `position` (nothing, if the event has
+ * no key), and whether the event itself is held there. At a consumer's stage every position is 0:
+ * pass INT64_MAX for all of the key.
  */
 int sl_store_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    struct sl_key_state *ret_state, struct sluice_error *error)
+    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
 /**
@@ -289,10 +293,15 @@ int sl_store_held_next(struct sl_store *store, int64_t number, int64_t now_ms,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * Visit the retrying event of a stage that is due first. `*ret_due_ms` is when it is due, or
- * INT64_MAX if there is none; it is visited only if that is not after `now_ms`.
+ * Visit the retrying event of a stage that is due first, of those whose position is not behind
+ * `position_max`. `*ret_due_ms` is when it is due, or INT64_MAX if there is none; it is visited
+ * only if that is not after `now_ms`.
+ *
+ * The relay asks only for what is not behind its own position: an event must not be sent by a retry
+ * while an earlier one of its key, in the same batch, has not been appended yet.
  */
-int sl_store_held_due(struct sl_store *store, const char *stage, int64_t now_ms,
+int sl_store_held_due(struct sl_store *store, const char *stage, int64_t position_max,
+    int64_t now_ms,
     void (*visit)(void *context, const struct sl_held *held), void *context, int64_t *ret_due_ms,
     struct sluice_error *error) __attribute__((warn_unused_result));
 

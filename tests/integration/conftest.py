@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from harness.gateway import Gateway, Upstream  # noqa: E402
 from harness.orders import Orders  # noqa: E402
 from harness.process import Process  # noqa: E402
 
@@ -59,3 +60,25 @@ def impatient_orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Order
         yield running
     finally:
         running.close()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A service behind the gateway whose answers a test chooses."""
+    running = Upstream()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def open_gateway(tmp_path: Path) -> Iterator[Callable[..., Gateway]]:
+    """open_gateway(routes, **config) starts a gateway; at the end each must stop with status 0."""
+    gateways: list[Gateway] = []
+
+    def open_one(routes: list[dict], **config) -> Gateway:
+        gateways.append(Gateway(tmp_path, routes, **config))
+        return gateways[-1]
+
+    yield open_one
+    for gateway in gateways:
+        gateway.close()

@@ -53,14 +53,17 @@ START_TEST(a_key_waits_behind_its_pending_events_and_behind_its_dead_letter_unle
 {
     struct sl_delivery_policy skip = park;
     skip.on_poison = SL_POISON_SKIP;
-    struct sl_key_state free_key = {0, 0};
-    struct sl_key_state pending = {1, 0};
-    struct sl_key_state failed = {0, 1};
+    struct sl_key_state free_key = {.failed_count = 0};
+    struct sl_key_state pending = {.pending_count = 1};
+    struct sl_key_state failed = {.failed_count = 1};
+    struct sl_key_state held = {.is_held = true};
     ck_assert(!sl_delivery_must_wait(&park, &free_key));
     ck_assert(sl_delivery_must_wait(&park, &pending));
     ck_assert(sl_delivery_must_wait(&park, &failed));
     ck_assert(sl_delivery_must_wait(&skip, &pending));
     ck_assert(!sl_delivery_must_wait(&skip, &failed));
+    ck_assert(sl_delivery_must_wait(&park, &held));
+    ck_assert(sl_delivery_must_wait(&skip, &held));
 }
 END_TEST
 

@@ -98,6 +98,17 @@ static void publish(const char *key, const char *topic)
     run_sql("app.db", sql);
 }
 
+/* An event that the log refuses for its headers, between good ones of the same topic and key. */
+static void publish_poison(const char *key)
+{
+    char sql[256];
+    snprintf(sql, sizeof(sql),
+        "INSERT INTO sluice_outbox (topic, message_key, type, payload, headers) "
+        "VALUES ('t', '%s', 'Poison', '{}', '[]')",
+        key);
+    run_sql("app.db", sql);
+}
+
 /* Turn the loop until a query gives what is expected. */
 static void wait_for(const char *file, const char *sql, const char *expected)
 {
@@ -173,6 +184,24 @@ START_TEST(a_poison_event_is_held_with_its_key_and_other_keys_flow)
     ck_assert_ptr_nonnull(strstr(
         query("app.db", "SELECT reason FROM sluice_dead_letter"), "'no topic' is no topic name"));
     wait_for("app.db", "SELECT position FROM sluice_relay", "4");
+    close_relay();
+    tear_down();
+}
+END_TEST
+
+START_TEST(what_stands_before_a_poison_event_in_its_batch_is_sent_and_what_is_behind_it_waits)
+{
+    set_up();
+    publish("k", "t");
+    publish_poison("k");
+    publish("k", "t");
+    publish("l", "t");
+    open_relay();
+    wait_for("app.db", "SELECT group_concat(type || ' ' || state) FROM sluice_dead_letter",
+        "Poison FAILED_PERMANENTLY,T WAITING");
+    wait_for("log.db", "SELECT count(*) FROM record", "2");
+    wait_for("app.db", "SELECT position FROM sluice_relay", "4");
+    ck_assert_str_eq(query("log.db", "SELECT count(*) FROM record WHERE message_key = 'k'"), "1");
     close_relay();
     tear_down();
 }
@@ -319,6 +348,7 @@ END_TEST
 UNIT_MAIN("relay", what_another_process_commits_reaches_the_log_in_order,
     a_restart_sends_nothing_again_though_the_store_was_not_told,
     a_poison_event_is_held_with_its_key_and_other_keys_flow,
+    what_stands_before_a_poison_event_in_its_batch_is_sent_and_what_is_behind_it_waits,
     a_redrive_sends_a_keys_events_in_order_and_frees_the_key,
     halt_stops_at_a_poison_event_and_says_which,
     a_database_that_was_set_back_stops_the_relay_with_the_way_out,
