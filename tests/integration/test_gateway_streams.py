@@ -303,7 +303,7 @@ def test_a_client_that_goes_is_forgotten_at_once(orders: Orders) -> None:
 def test_any_number_of_viewers_see_the_same(orders: Orders) -> None:
     orders.change("1", 1, "accepted")
     followers = [orders.follow("1") for _ in range(40)]
-    orders.gateway.wait_streams(40)
+    orders.gateway.wait_stat("events_delivered", 40)
     followers[0].stop()
     orders.change("1", 2, "paid")
     orders.change("1", 3, "completed")
