@@ -411,7 +411,8 @@ def test_a_slow_client_is_told_that_it_lagged_and_keeps_nobody_waiting(open_orde
         text = read_all(stuck).decode()
     assert "event: lagged\ndata: {\"reason\": " in text
     tail = text.split("event: lagged", 1)[1]
-    assert tail.count("event: step") == 0 and f'"version": {version}' in tail
+    # At most the state as it was then, and in any case the last one.
+    assert tail.count("event: step") <= 1 and f'"version": {version}' in tail
     assert tail.count("event: end") == 1
     assert text.endswith("0\r\n\r\n")
 
