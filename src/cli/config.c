@@ -272,10 +272,7 @@ void sl_config_check_environment(char *const *environment, struct sl_problems *w
             sl_option_environment_name(sl_option_of((enum sl_option_id) i), known[i]);
             sl_suggestion_offer(&suggestion, known[i]);
         }
-        size_t known_size = suggestion.best == NULL ? 0 : strlen(suggestion.best);
-        bool is_file = known_size > 0 && name.size == known_size + 5 &&
-            memcmp(name.data + known_size, "_FILE", 5) == 0;
-        if (suggestion.distance > 0 && suggestion.distance <= 2 && !is_file) {
+        if (suggestion.distance > 0 && suggestion.distance <= 2) {
             sl_problems_add(warnings, "the variable %.*s has no effect; did you mean %s?",
                 (int) name.size, name.data, suggestion.best);
         }

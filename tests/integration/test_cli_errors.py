@@ -130,7 +130,7 @@ def test_a_folder_that_is_a_file_or_missing(tmp_path: Path, database: Database) 
         f"sluice: '{tmp_path}/file' is no folder; choose another one with --data DIR\n")
     assert "Not a directory; choose another one with --data DIR" in fails(
         "dev", "--data", tmp_path / "file/below")
-    wanted = "No such file or directory; check the path, or create the folder first"
+    wanted = f"there is no folder {tmp_path}/none/; make it, or check the path"
     assert wanted in fails("init", "--database", f"sqlite:{tmp_path}/none/app.db")
     assert wanted in fails("relay", "--database", database.url, "--broker",
                            f"local:{tmp_path}/none/l.db", *QUIET)

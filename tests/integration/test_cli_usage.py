@@ -1,10 +1,13 @@
 """Help, versions, and what a mistyped command line is told."""
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 import pytest
 from harness.command import fails, sluice, works
+from harness.process import BUILD, ROOT
 
 COMMANDS = ["dev", "init", "run", "relay", "gateway", "status", "tail", "dead-letter list",
             "dead-letter show", "dead-letter redrive", "dead-letter drop", "config lint",
@@ -88,3 +91,9 @@ def test_output_that_cannot_be_written_is_a_failure() -> None:
     done = sluice("help", prefix=["sh", "-c", 'exec "$0" "$@" > /dev/full'])
     assert done.returncode == 1
     assert "cannot write to stdout: is the disk full, or the reader gone?" in done.stderr
+
+
+def test_the_reference_pages_are_current() -> None:
+    done = subprocess.run([ROOT / "tools/reference", "--check"], capture_output=True, text=True,
+                          env={**os.environ, "SLUICE_BUILD": str(BUILD)})
+    assert (done.returncode, done.stderr) == (0, "")
