@@ -29,8 +29,8 @@ class EventSource:
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
         handler.send_header("Transfer-Encoding", "chunked")
-        handler.end_headers()
         self.handlers.append(handler)
+        handler.end_headers()
         self.is_open.set()
         self.may_end.wait(DEADLINE_SECONDS)
 
