@@ -28,7 +28,7 @@ struct stream {
     int64_t version; /* the last one that was sent */
     int64_t sent_ms; /* when something was last sent; under the lock */
     int has_ended;   /* the final status is sent: what is left of the frame, then the end */
-    char frame[1024];
+    char frame[4096]; /* the longest failure_reason, all of it escaped, and more */
     size_t frame_size;
     size_t frame_taken;
 };

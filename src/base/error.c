@@ -89,6 +89,11 @@ int sl_fail_system(struct sluice_error *error, int number, const char *what, con
         code = SLUICE_READ_ONLY;
         hint = "; give this user the right to write there, or choose another place";
         break;
+    case ENOENT:
+    case ENOTDIR:
+        code = SLUICE_UNAVAILABLE;
+        hint = "; check the path, or create the folder first";
+        break;
     case EADDRINUSE:
         code = SLUICE_UNAVAILABLE;
         hint = "; another program uses this address: stop it, or choose another port (:0 takes a "

@@ -112,9 +112,13 @@ static bool explain_folder(const char *file, struct sluice_error *error)
     char *folder =
         slash == NULL ? sl_copy_text("./") : sl_copy_bytes(file, (size_t) (slash - file) + 1);
     bool is_blocked = folder != NULL && access(folder, W_OK | X_OK) != 0;
-    if (is_blocked) {
+    if (is_blocked && (errno == ENOENT || errno == ENOTDIR)) {
+        sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_FATAL,
+            "cannot make the database file '%s': there is no folder %s; make it, or check the path",
+            file, folder);
+    } else if (is_blocked) {
         char what[600];
-        snprintf(what, sizeof(what), "cannot make the database file '%s': cannot write to", file);
+        snprintf(what, sizeof(what), "cannot make '%s': cannot write to", file);
         sl_fail_system(error, errno, what, folder);
     }
     sl_free(folder);

@@ -249,8 +249,8 @@ def test_a_gap_after_a_reset_is_not_held_against_the_stream(run: Run) -> None:
 def test_a_dead_letter_is_counted_and_not_taken_for_a_loss(run: Run) -> None:
     drop_record(run, "status-1-2")
     run.orders.execute(
-        "INSERT INTO sluice_dead_letter(stage, event_id, topic, message_key, type, payload, headers,"
-        " created_at, state, attempts, next_attempt_at, held_at, reason) VALUES ('relay',"
+        "INSERT INTO sluice_dead_letter(stage, position, event_id, topic, message_key, type, payload,"
+        " headers, created_at, state, attempts, next_attempt_at, held_at, reason) VALUES ('relay', 2,"
         " 'status-1-2', 't', '1', 'T', '', '{}', 0, 'FAILED_PERMANENTLY', 3, 0, 0, 'too large')")
     status, report = run.check()
     assert (status, report["counts"]["dead_letters"]) == (0, 1)

@@ -42,7 +42,7 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
 
 @pytest.fixture(scope="module")
 def slow_orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
-    """The same, with payments that take long enough to do something meanwhile."""
+    """The same, with payments that take their time, as in the demo."""
     running = Orders(tmp_path_factory.mktemp("slow-orders"))
     try:
         running.start("--payment-delay-ms=1500")
@@ -53,10 +53,10 @@ def slow_orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
 
 @pytest.fixture(scope="module")
 def impatient_orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orders]:
-    """The same, with orders that time out before their payment is made."""
+    """The same, with orders that time out soon if their payment is held."""
     running = Orders(tmp_path_factory.mktemp("impatient-orders"))
     try:
-        running.start("--payment-delay-ms=2500", "--expire-after-ms=500")
+        running.start("--payment-delay-ms=0", "--expire-after-ms=500")
         yield running
     finally:
         running.close()

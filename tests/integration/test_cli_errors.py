@@ -130,7 +130,7 @@ def test_a_folder_that_is_a_file_or_missing(tmp_path: Path, database: Database) 
         f"sluice: '{tmp_path}/file' is no folder; choose another one with --data DIR\n")
     assert "Not a directory; choose another one with --data DIR" in fails(
         "dev", "--data", tmp_path / "file/below")
-    wanted = "check that the folder exists and that this user may read and write it"
+    wanted = f"there is no folder {tmp_path}/none/; make it, or check the path"
     assert wanted in fails("init", "--database", f"sqlite:{tmp_path}/none/app.db")
     assert wanted in fails("relay", "--database", database.url, "--broker",
                            f"local:{tmp_path}/none/l.db", *QUIET)
@@ -138,7 +138,7 @@ def test_a_folder_that_is_a_file_or_missing(tmp_path: Path, database: Database) 
 
 def test_no_right_to_write(public: Path, database: Database) -> None:
     (public / "locked").mkdir(0o755)
-    assert "check that the folder exists and that this user may read and write it" in fails(
+    assert "Permission denied; give this user the right to write there" in fails(
         "init", "--database", f"sqlite:{public}/locked/app.db", prefix=NOBODY)
     assert "Permission denied; choose another one with --data DIR" in fails(
         "dev", "--data", public / "locked/data", prefix=NOBODY)

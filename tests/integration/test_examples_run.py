@@ -9,19 +9,13 @@ from pathlib import Path
 from typing import Callable
 
 from harness.http import call
-from harness.process import BUILD, ROOT, Process
+from harness.process import BUILD, ROOT, Process, children
 from harness.waiting import wait_until
 
 RUN = ROOT / "examples/run"
 FREE = ["--gateway.listen=127.0.0.1:0", "--console.listen=127.0.0.1:0"]
 ENVIRONMENT = {**os.environ, "SLUICE_BUILD": str(BUILD)}
 Start = Callable[..., Process]
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir()
-            for child in (task / "children").read_text().split()]
 
 
 def is_alive(pid: int) -> bool:

@@ -77,24 +77,30 @@ def test_an_event_source_that_nobody_closes_is_stopped_by_the_server(
 
 
 @both_kinds
-def test_a_reload_in_the_middle_misses_nothing(page: Page, proxy: Proxy, kind: str) -> None:
+def test_a_reload_in_the_middle_misses_nothing(
+        page: Page, proxy: Proxy, slow_orders: Orders, kind: str) -> None:
     choose(page, kind)
-    order_id = page.place()
-    page.wait_steps(order_id, [ACCEPTED, REQUESTED])
-    wait_until(lambda: page.text(f"#order-{order_id} code") != "–", "the stream's first id is shown")
-    page.browser.refresh()
-    page.click(f"#order-{order_id} .cancel")
+    with slow_orders.payments_held():
+        order_id = page.place()
+        page.wait_steps(order_id, [ACCEPTED, REQUESTED])
+        wait_until(lambda: page.text(f"#order-{order_id} code") != "–", "the first id is shown")
+        page.browser.refresh()
+        page.click(f"#order-{order_id} .cancel")
+        page.wait_steps(order_id, CANCELLED[:3])
     page.wait_steps(order_id, CANCELLED)
     page.wait_ended(order_id)
     assert "?lastEventId=" in proxy.stream_requests()[-1]
 
 
 @both_kinds
-def test_a_cut_connection_is_shown_and_misses_nothing(page: Page, proxy: Proxy, kind: str) -> None:
+def test_a_cut_connection_is_shown_and_misses_nothing(
+        page: Page, proxy: Proxy, slow_orders: Orders, kind: str) -> None:
     choose(page, kind)
-    order_id = page.place()
-    wait_until(lambda: page.stream_state(order_id) == "live", "the stream is live")
-    proxy.cut()
+    with slow_orders.payments_held():
+        order_id = page.place()
+        wait_until(lambda: page.stream_state(order_id) == "live", "the stream is live")
+        proxy.cut()
+        wait_until(lambda: page.stream_state(order_id) == "reconnecting", "the cut is shown")
     page.wait_steps(order_id, [ACCEPTED, REQUESTED, COMPLETED])
     page.wait_ended(order_id)
     assert "1 reconnect" in page.text(f"#order-{order_id} .state")
@@ -102,11 +108,13 @@ def test_a_cut_connection_is_shown_and_misses_nothing(page: Page, proxy: Proxy, 
 
 
 @both_kinds
-def test_an_order_is_cancelled_on_the_page(page: Page, kind: str) -> None:
+def test_an_order_is_cancelled_on_the_page(
+        page: Page, slow_orders: Orders, kind: str) -> None:
     choose(page, kind)
-    order_id = page.place()
-    page.wait_steps(order_id, [ACCEPTED, REQUESTED])
-    page.click(f"#order-{order_id} .cancel")
+    with slow_orders.payments_held():
+        order_id = page.place()
+        page.wait_steps(order_id, [ACCEPTED, REQUESTED])
+        page.click(f"#order-{order_id} .cancel")
     page.wait_steps(order_id, CANCELLED)
     page.wait_ended(order_id)
     assert page.text(f"#order-{order_id} .pill") == "CANCELLED"

@@ -36,37 +36,39 @@ def test_a_wallet_pays_until_it_is_empty_and_never_more(orders: Orders) -> None:
 
 
 def test_a_cancel_while_the_payment_is_on_its_way_gives_the_points_back_once(
-        slow_orders: Orders) -> None:
-    order_id = slow_orders.place(user=14)["order_id"]
-    slow_orders.wait_type(order_id, "payment_requested")
-    answer = slow_orders.cancel(order_id)
+        orders: Orders) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=14)["order_id"]
+        orders.wait_type(order_id, "payment_requested")
+        answer = orders.cancel(order_id)
     assert (answer.status, answer.body["type"]) == (200, "cancel_requested")
     assert answer.body["failure_reason"] == "cancelled by user"
-    assert slow_orders.wait_type(order_id, "cancelled")["status"] == "CANCELLED"
-    assert slow_orders.history(order_id) == [
+    assert orders.wait_type(order_id, "cancelled")["status"] == "CANCELLED"
+    assert orders.history(order_id) == [
         (1, "order_accepted"), (2, "payment_requested"), (3, "cancel_requested"),
         (4, "cancel_requested"), (5, "cancelled")]
-    assert slow_orders.refund_count(order_id) == 1
-    assert slow_orders.points(user=14) == 10_000
+    assert orders.refund_count(order_id) == 1
+    assert orders.points(user=14) == 10_000
 
 
-def test_a_second_cancel_says_the_same_and_publishes_nothing(slow_orders: Orders) -> None:
-    order_id = slow_orders.place(user=15)["order_id"]
-    slow_orders.wait_type(order_id, "payment_requested")
-    first, second = slow_orders.cancel(order_id), slow_orders.cancel(order_id)
+def test_a_second_cancel_says_the_same_and_publishes_nothing(orders: Orders) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=15)["order_id"]
+        orders.wait_type(order_id, "payment_requested")
+        first, second = orders.cancel(order_id), orders.cancel(order_id)
     assert (first.status, first.body) == (second.status, second.body)
-    slow_orders.wait_type(order_id, "cancelled")
-    assert [name for _, name in slow_orders.history(order_id)].count("cancel_requested") == 2
-    assert slow_orders.refund_count(order_id) == 1
+    orders.wait_type(order_id, "cancelled")
+    assert [name for _, name in orders.history(order_id)].count("cancel_requested") == 2
+    assert orders.refund_count(order_id) == 1
 
 
-def test_a_cancel_of_an_order_that_cannot_be_paid_ends_without_a_refund(
-        slow_orders: Orders) -> None:
-    order_id = slow_orders.place(user=16, item=ESPRESSO_MACHINE)["order_id"]
-    slow_orders.wait_type(order_id, "payment_requested")
-    assert slow_orders.cancel(order_id).status == 200
-    assert slow_orders.wait_type(order_id, "cancelled")["version"] == 4
-    assert slow_orders.refund_count(order_id) == 0
+def test_a_cancel_of_an_order_that_cannot_be_paid_ends_without_a_refund(orders: Orders) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=16, item=ESPRESSO_MACHINE)["order_id"]
+        orders.wait_type(order_id, "payment_requested")
+        assert orders.cancel(order_id).status == 200
+    assert orders.wait_type(order_id, "cancelled")["version"] == 4
+    assert orders.refund_count(order_id) == 0
 
 
 def test_a_finished_order_can_no_longer_be_cancelled(orders: Orders) -> None:
@@ -80,11 +82,12 @@ def test_a_finished_order_can_no_longer_be_cancelled(orders: Orders) -> None:
 
 def test_an_order_that_is_not_paid_in_time_stays_timed_out_while_its_refund_runs(
         impatient_orders: Orders) -> None:
-    order_id = impatient_orders.place(user=18)["order_id"]
-    timed_out = impatient_orders.wait_type(order_id, "timed_out")
-    assert timed_out["status"] == "TIMED_OUT"
-    assert timed_out["failure_reason"] == "not paid in time"
-    assert impatient_orders.cancel(order_id).status == 409
+    with impatient_orders.payments_held():
+        order_id = impatient_orders.place(user=18)["order_id"]
+        timed_out = impatient_orders.wait_type(order_id, "timed_out")
+        assert timed_out["status"] == "TIMED_OUT"
+        assert timed_out["failure_reason"] == "not paid in time"
+        assert impatient_orders.cancel(order_id).status == 409
     wait_until(lambda: impatient_orders.payment_status(order_id) == "COMPENSATED",
                "the late payment is given back")
     assert impatient_orders.order(order_id) == timed_out
@@ -117,7 +120,7 @@ def test_lines_of_one_item_are_summed(orders: Orders) -> None:
 
 
 def test_every_promise_held_in_all_that_these_tests_did(
-        orders: Orders, slow_orders: Orders, impatient_orders: Orders) -> None:
-    for each in (orders, slow_orders, impatient_orders):
+        orders: Orders, impatient_orders: Orders) -> None:
+    for each in (orders, impatient_orders):
         wait_until(lambda: not each.check()["breaches"], f"a good report: {each.check()}", 15)
         assert each.check()["counts"]["committed"] > 0

@@ -174,16 +174,14 @@ def test_a_folder_that_is_read_only_is_told_at_the_start(
     assert f"{tmp_path}/{file}" in done.stderr and "read-only" in done.stderr.lower()
 
 
-@pytest.mark.parametrize("folder, cause", [("missing", "No such file or directory"),
-                                           ("file", "Not a directory")])
-def test_a_folder_that_is_none_is_told_at_the_start(
-        tmp_path: Path, folder: str, cause: str) -> None:
+@pytest.mark.parametrize("folder", ["missing", "file"])
+def test_a_folder_that_is_none_is_told_at_the_start(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("")
     done = subprocess.run(
         [program("examples/orders/order"), f"--database=sqlite:{tmp_path}/{folder}/orders.db"],
         capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"cannot write to {tmp_path}/{folder}/: {cause}" in done.stderr
+    assert f"there is no folder {tmp_path}/{folder}/; make it" in done.stderr
 
 
 @pytest.mark.parametrize("file", ["orders.db", "log.db"])

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from harness.http import call
-from harness.orders import FINAL_NAMES, STREAM_KINDS, Orders, statuses, stream_path
+from harness.orders import STREAM_KINDS, Orders, statuses, stream_path
 from harness.sse import Message, Stream
 from harness.waiting import wait_until
 
@@ -37,10 +37,14 @@ def test_a_stream_opened_at_once_sees_every_status_and_the_end(orders: Orders, k
 
 
 @both_kinds
-def test_a_stream_opened_in_the_middle_begins_with_what_is(slow_orders: Orders, kind: str) -> None:
-    order_id = slow_orders.place(user=32)["order_id"]
-    snapshot = slow_orders.wait_type(order_id, "payment_requested")
-    messages = read_all(slow_orders, order_id, kind)
+def test_a_stream_opened_in_the_middle_begins_with_what_is(orders: Orders, kind: str) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=32)["order_id"]
+        snapshot = orders.wait_type(order_id, "payment_requested")
+        follower = orders.follow(order_id, kind)
+        wait_until(lambda: follower.messages, "the snapshot arrives")
+    follower.wait_ended()
+    messages = follower.messages
     assert [message.name for message in messages] == ["payment_requested", "completed", "end"]
     assert json.loads(messages[0].data) == snapshot
     assert json.loads(messages[-1].data)["reason"] == "final"
@@ -58,24 +62,37 @@ def test_a_stream_opened_afterwards_tells_the_final_status_and_ends(
 
 @both_kinds
 def test_each_status_arrives_when_it_is_made_and_not_when_the_stream_ends(
-        slow_orders: Orders, kind: str) -> None:
-    order_id = slow_orders.place(user=34)["order_id"]
-    with Stream(slow_orders.gateway + stream_path(order_id, kind)) as stream:
+        orders: Orders, kind: str) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=34)["order_id"]
+        follower = orders.follow(order_id, kind)
+        wait_until(lambda: "payment_requested" in follower.names(), "the status arrives")
+        answer = orders.cancel(order_id)
+        wait_until(lambda: "cancel_requested" in follower.names(), "the next one arrives")
+        assert json.loads(follower.messages[-1].data) == answer.body
+    follower.wait_ended()
+    assert follower.connect_count == 1
+
+
+@both_kinds
+def test_the_head_says_that_it_is_a_stream_and_not_to_be_kept(orders: Orders, kind: str) -> None:
+    order_id = orders.place(user=43)["order_id"]
+    with Stream(orders.gateway + stream_path(order_id, kind)) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
-        assert next(iter(stream)).name in ("order_accepted", "payment_requested")
-        assert slow_orders.order(order_id)["type"] not in FINAL_NAMES
+        assert "no-store" in stream.headers["cache-control"]
 
 
 @both_kinds
 def test_a_reconnect_goes_on_after_the_last_id_and_repeats_nothing(
-        slow_orders: Orders, kind: str) -> None:
-    order_id = slow_orders.place(user=35)["order_id"]
-    slow_orders.wait_type(order_id, "payment_requested")
-    with Stream(slow_orders.gateway + stream_path(order_id, kind)) as stream:
-        first = next(iter(stream))
-    slow_orders.cancel(order_id)
-    slow_orders.wait_type(order_id, "cancelled")
-    missed = read_all(slow_orders, order_id, kind, first.id)
+        orders: Orders, kind: str) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=35)["order_id"]
+        orders.wait_type(order_id, "payment_requested")
+        with Stream(orders.gateway + stream_path(order_id, kind)) as stream:
+            first = next(iter(stream))
+        orders.cancel(order_id)
+    orders.wait_type(order_id, "cancelled")
+    missed = read_all(orders, order_id, kind, first.id)
     assert first.name == "payment_requested"
     assert statuses(missed) == [(3, "cancel_requested"), (4, "cancel_requested"), (5, "cancelled")]
     assert missed[-1].name == "end"
@@ -83,12 +100,13 @@ def test_a_reconnect_goes_on_after_the_last_id_and_repeats_nothing(
 
 @both_kinds
 def test_a_page_that_was_reloaded_can_say_the_last_id_in_the_query(
-        slow_orders: Orders, kind: str) -> None:
-    order_id = slow_orders.place(user=36)["order_id"]
-    slow_orders.wait_type(order_id, "payment_requested")
-    url = slow_orders.gateway + stream_path(order_id, kind)
-    with Stream(url) as stream:
-        first = next(iter(stream))
+        orders: Orders, kind: str) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=36)["order_id"]
+        orders.wait_type(order_id, "payment_requested")
+        url = orders.gateway + stream_path(order_id, kind)
+        with Stream(url) as stream:
+            first = next(iter(stream))
     with Stream(f"{url}?lastEventId={first.id}") as stream:
         assert statuses(list(stream)) == [(3, "completed")]
 
@@ -110,10 +128,12 @@ def test_an_id_that_is_not_ours_gets_a_reset_and_begins_anew(orders: Orders, kin
 
 
 @both_kinds
-def test_any_number_of_viewers_see_the_same(slow_orders: Orders, kind: str) -> None:
-    order_id = slow_orders.place(user=39)["order_id"]
-    slow_orders.wait_type(order_id, "payment_requested")
-    followers = [slow_orders.follow(order_id, kind) for _ in range(20)]
+def test_any_number_of_viewers_see_the_same(orders: Orders, kind: str) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=39)["order_id"]
+        orders.wait_type(order_id, "payment_requested")
+        followers = [orders.follow(order_id, kind) for _ in range(20)]
+        wait_until(lambda: all(each.messages for each in followers), "all have the snapshot")
     for follower in followers:
         follower.wait_ended()
         assert statuses(follower.messages) == COMPLETED[1:]
@@ -121,19 +141,23 @@ def test_any_number_of_viewers_see_the_same(slow_orders: Orders, kind: str) -> N
 
 
 @both_kinds
-def test_a_viewer_that_leaves_disturbs_nobody(slow_orders: Orders, kind: str) -> None:
-    order_id = slow_orders.place(user=40)["order_id"]
-    url = slow_orders.gateway + stream_path(order_id, kind)
-    with Stream(url) as leaving, Stream(url) as staying:
-        next(iter(leaving))
-        leaving.close()
-        assert statuses(list(staying))[-1] == (3, "completed")
+def test_a_viewer_that_leaves_disturbs_nobody(orders: Orders, kind: str) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=40)["order_id"]
+        staying = orders.follow(order_id, kind)
+        with Stream(orders.gateway + stream_path(order_id, kind)) as leaving:
+            next(iter(leaving))
+        wait_until(lambda: staying.messages, "the other one has begun")
+    staying.wait_ended()
+    assert statuses(staying.messages)[-1] == (3, "completed")
+    assert staying.connect_count == 1
 
 
-def test_open_streams_do_not_keep_other_requests_waiting(slow_orders: Orders) -> None:
-    order_id = slow_orders.place(user=41)["order_id"]
-    followers = [slow_orders.follow(order_id, kind) for _ in range(60) for kind in STREAM_KINDS]
-    wait_until(lambda: all(each.messages for each in followers), "all streams are open")
-    assert slow_orders.points(user=42) == 10_000
+def test_open_streams_do_not_keep_other_requests_waiting(orders: Orders) -> None:
+    with orders.payments_held():
+        order_id = orders.place(user=41)["order_id"]
+        followers = [orders.follow(order_id, kind) for _ in range(60) for kind in STREAM_KINDS]
+        wait_until(lambda: all(each.messages for each in followers), "all streams are open")
+        assert call("GET", orders.gateway + "/items", timeout=5).status == 200
     for follower in followers:
         follower.wait_ended()

@@ -56,7 +56,7 @@ CREATE TABLE sluice_dead_letter (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     stage TEXT NOT NULL,
     event_id TEXT NOT NULL,
-    position INTEGER NOT NULL, -- in the outbox; 0 at a consumer's stage
+    position INTEGER NOT NULL DEFAULT 0, -- in the outbox; 0 at a consumer's stage
     topic TEXT NOT NULL,
     message_key TEXT,
     type TEXT NOT NULL,

@@ -98,7 +98,8 @@ class Gateway:
 
     def __init__(self, folder: Path, routes: list[dict], **config: Any) -> None:
         self.folder = folder
-        self.config = {"routes": routes, "retry_ms": 100, **config}
+        # Heartbeats would keep a client waiting for ever for what never comes.
+        self.config = {"routes": routes, "retry_ms": 100, "heartbeat_ms": 600000, **config}
         self.log = folder / "gateway.log"
         self.start()
 

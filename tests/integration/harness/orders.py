@@ -3,14 +3,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Iterator
 
 from .http import Answer, call
-from .process import BUILD, ROOT, Process
+from .process import BUILD, ROOT, Process, children
 from .sse import Follower, Message
 from .waiting import wait_until
 
@@ -98,6 +100,22 @@ class Orders:
         return json.loads(done.stdout)
 
     # --- as an operator
+
+    def payment_pid(self) -> int:
+        """The payment service, a child of examples/run."""
+        run = self.processes[-1].pid
+        return next(pid for pid in children(run)
+                    if b"/payment" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+    @contextmanager
+    def payments_held(self) -> Iterator[None]:
+        """Nothing is paid meanwhile: the payment service stands still (its wallets, too)."""
+        pid = self.payment_pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def start(self, *options: str) -> None:
         """All of it, by examples/run."""

@@ -18,6 +18,12 @@ def program(path: str) -> str:
     return str(BUILD / path)
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()]
+
+
 class Process:
     """A process under test. Its stderr goes to a file, which every failure shows the end of."""
 

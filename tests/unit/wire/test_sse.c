@@ -139,7 +139,7 @@ START_TEST(only_digits_are_a_retry_and_nul_is_no_id)
 {
     struct seen seen;
     struct sl_sse_parser parser;
-    read_stream("retry: 7\nretry: 8x\nretry: -1\nretry:\n", 38, &seen, &parser);
+    read_stream("retry: 7\nretry: 8x\nretry: -1\nretry:\n", 36, &seen, &parser);
     ck_assert_int_eq(parser.retry_ms, 7);
     read_stream("id: a\0b\ndata: x\n\n", 17, &seen, &parser);
     ck_assert_str_eq(seen.text, "message|x|;");
