@@ -68,9 +68,10 @@ static json_t *held_as_json(const struct work *work, const struct sl_held *held,
 {
     char since[SL_CLOCK_TEXT_SIZE];
     sl_clock_format(held->held_ms, since);
-    json_t *object = json_pack("{s:s, s:I, s:s, s:i, s:s, s:o}", "database", work->url, "number",
-        (json_int_t) held->number, "state", sl_held_state_name(held->state), "attempts",
-        held->attempts, "since", since, "reason", sl_state_text(held->reason));
+    json_t *object = json_pack("{s:s, s:I, s:I, s:s, s:i, s:s, s:o}", "database", work->url,
+        "number", (json_int_t) held->number, "position", (json_int_t) held->position, "state",
+        sl_held_state_name(held->state), "attempts", held->attempts, "since", since, "reason",
+        sl_state_text(held->reason));
     if (object == NULL || json_object_set_new(object, "stage", sl_state_text(held->stage)) != 0 ||
         sl_json_put_event(object, &held->event) != 0) {
         json_decref(object);
@@ -101,14 +102,14 @@ static void list_one(void *context, const struct sl_held *held)
     }
     if (work->count++ == 0) {
         sl_print_color(SL_COLOR_DIM);
-        printf("%-12s  %-16s  %-8s  %-36s  %-18s  %-8s  %-24s  %s\n", "STAGE", "KEY", "NUMBER",
+        printf("%-12s  %-16s  %-8s  %-36s  %-18s  %-8s  %-24s  %s\n", "STAGE", "KEY", "POSITION",
             "ID", "STATE", "ATTEMPTS", "SINCE", "REASON");
         sl_print_color(SL_COLOR_PLAIN);
     }
     print_column(held->stage, 12);
     print_column(held->event.has_key ? held->event.key : SL_TEXT("-"), 16);
-    snprintf(number, sizeof(number), "%lld", (long long) held->number);
-    print_column(sl_text_of(number), 8);
+    snprintf(number, sizeof(number), "%lld", (long long) held->position);
+    print_column(held->position > 0 ? sl_text_of(number) : SL_TEXT("-"), 8);
     print_column(sl_text_of(held->event.id), 36);
     print_column(sl_text_of(sl_held_state_name(held->state)), 18);
     snprintf(number, sizeof(number), "%d", held->attempts);
@@ -161,7 +162,7 @@ static int show_store(struct work *work, struct sl_store *store, struct sluice_e
 static void show_text(const json_t *held)
 {
     static const char *const names[] = {"database", "stage", "topic", "key", "id", "type", "time",
-        "state", "attempts", "since", "number", "reason", "headers", "payload"};
+        "state", "attempts", "since", "number", "position", "reason", "headers", "payload"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         const json_t *value = json_object_get(held, names[i]);
         printf("%-9s ", names[i]);

@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -9,12 +10,13 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 
-enum { RECORDS_AT_ONCE = 256 };
+enum { RECORDS_AT_ONCE = 256, OUTPUT_CHECK_INTERVAL_MS = 500 };
 
 struct tail {
     uv_loop_t loop;
     uv_signal_t interrupt;
     uv_signal_t terminate;
+    uv_timer_t output_check;
     struct sl_broker *broker;
     struct sl_reader *reader;
     bool is_json;
@@ -92,6 +94,18 @@ static void on_signal(uv_signal_t *signal, int number)
     finish(signal->data, SL_EXIT_DONE);
 }
 
+/*
+ * Whether whoever reads our output has gone, as in `sluice tail | head -1`: without new events no
+ * write would ever tell. A watcher of the loop would make stdout non-blocking, for others too.
+ */
+static void on_output_check(uv_timer_t *timer)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO};
+    if (poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)) != 0) {
+        finish(timer->data, SL_EXIT_DONE);
+    }
+}
+
 /* A log that is not there would be made by opening it; a mistyped name must not do that. */
 static int check_broker(const char *url)
 {
@@ -120,13 +134,18 @@ static int follow(struct tail *tail, const char *url, const struct sl_reader_opt
         signals[i]->data = tail;
         uv_signal_start(signals[i], on_signal, i == 0 ? SIGINT : SIGTERM);
     }
+    uv_timer_init(&tail->loop, &tail->output_check);
+    tail->output_check.data = tail;
     if (tail->is_exit) {
         on_readable(tail);
     } else {
+        uv_timer_start(&tail->output_check, on_output_check, OUTPUT_CHECK_INTERVAL_MS,
+            OUTPUT_CHECK_INTERVAL_MS);
         uv_run(&tail->loop, UV_RUN_DEFAULT);
     }
     sl_reader_close(tail->reader);
     sl_broker_close(tail->broker);
+    uv_close((uv_handle_t *) &tail->output_check, NULL);
     for (size_t i = 0; i < 2; i++) {
         uv_close((uv_handle_t *) signals[i], NULL);
     }

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -139,8 +140,8 @@ int main(int argc, char **argv)
     /* A reader that went away (sluice tail | head) is an error of a write, not the end of us. */
     signal(SIGPIPE, SIG_IGN);
     int status = run(argc - 1, argv + 1);
-    if (fflush(stdout) != 0 && status == SL_EXIT_DONE) {
-        return sl_report("cannot write to stdout: is the disk full, or the reader gone?");
+    if (fflush(stdout) != 0 && errno != EPIPE && status == SL_EXIT_DONE) {
+        return sl_report("cannot write to stdout: %s", strerror(errno));
     }
     return status;
 }

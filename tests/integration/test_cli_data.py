@@ -104,6 +104,14 @@ def test_tail_follows_until_it_is_interrupted(
     assert follower.wait_end() == 0
 
 
+def test_tail_ends_when_its_reader_has_gone(
+        start: Start, database: Database, broker: str) -> None:
+    start_relay(start, database, broker)
+    follower = start([program("sluice"), "tail", "--broker", broker, "--topic", "orders"])
+    follower.popen.stdout.close()
+    assert follower.wait_end() == 0
+
+
 def test_status_shows_what_is_unsent_and_then_that_nothing_is(
         start: Start, database: Database, broker: str) -> None:
     database.publish("orders", "k", "{}")

@@ -36,6 +36,7 @@ class EventSource:
 
     def send(self, text: str) -> None:
         data = text.encode()
+        assert self.is_open.wait(DEADLINE_SECONDS)  # the head reaches the client before this thread
         self.handlers[-1].wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
