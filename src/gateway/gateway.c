@@ -9,6 +9,8 @@
 #include "gateway/internal.h"
 #include "wire/sse.h"
 
+enum { LOG_INTERVAL_MS = 1000 };
+
 uint64_t sl_gateway_jitter(struct sl_gateway *gateway, uint64_t bound)
 {
     /* xorshift64: a few instructions, since each heartbeat asks. */
@@ -24,6 +26,16 @@ int64_t sl_gateway_retry_ms(struct sl_gateway *gateway)
 {
     int64_t retry_ms = gateway->options.retry_ms;
     return retry_ms / 2 + (int64_t) sl_gateway_jitter(gateway, (uint64_t) retry_ms + 1);
+}
+
+bool sl_gateway_may_log(struct sl_gateway *gateway)
+{
+    int64_t now_ms = (int64_t) uv_now(gateway->loop);
+    if (gateway->logged_ms != 0 && now_ms - gateway->logged_ms < LOG_INTERVAL_MS) {
+        return false;
+    }
+    gateway->logged_ms = now_ms;
+    return true;
 }
 
 static int64_t or_default(int64_t value, int64_t fallback)
@@ -168,7 +180,7 @@ static int open_server(struct sl_gateway *gateway, const struct sl_gateway_optio
         .context = gateway,
         .connections_max = options->connections_max,
         .queue_size_max = queue_size_max > 256U * 1024 ? queue_size_max : 256U * 1024,
-        .write_timeout_ms = options->stream_stall_ms,
+        .stream_write_timeout_ms = options->stream_stall_ms,
         .body_size_max = -1,
     };
     return sl_http_server_open(gateway->loop, &server, &gateway->server, error);

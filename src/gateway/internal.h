@@ -47,6 +47,7 @@ struct sl_gateway {
     struct sl_frame *heartbeat;
     struct sl_gateway_stats stats;
     uint64_t random_state;
+    int64_t logged_ms; /* when a client's or upstream's failure was last logged */
     uv_timer_t timer; /* turns the wheel */
     size_t handle_count;
     bool is_stopping;
@@ -63,6 +64,12 @@ uint64_t sl_gateway_jitter(struct sl_gateway *gateway, uint64_t bound);
  * How long a client should wait before it comes back: retry_ms, give or take a half.
  */
 int64_t sl_gateway_retry_ms(struct sl_gateway *gateway);
+
+/**
+ * Whether a failure of one request may be logged now: one a second, since an outage fails all of
+ * them. The counters have every one.
+ */
+bool sl_gateway_may_log(struct sl_gateway *gateway);
 
 /**
  * Answer a request to a stream route.

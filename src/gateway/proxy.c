@@ -219,7 +219,9 @@ static void on_upstream_fail(
     } else {
         stats->proxy_upstream_failed++;
     }
-    sl_log(SL_LOG_WARN, "a request could not be forwarded", "reason=\"%s\"", error->text);
+    if (sl_gateway_may_log(proxy->gateway)) {
+        sl_log(SL_LOG_WARN, "a request could not be forwarded", "reason=\"%s\"", error->text);
+    }
     if (proxy->is_started) {
         /* The client must be able to tell that this is not all. */
         sl_exchange_abort(proxy->exchange);

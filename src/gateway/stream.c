@@ -53,7 +53,7 @@ static int start_response(struct sl_stream *stream)
     }
     stream->is_started = true;
     stream->sent_ms = now_of(stream->gateway);
-    sl_exchange_limit_send_buffer(stream->exchange, SEND_BUFFER_SIZE);
+    sl_exchange_mark_stream(stream->exchange, SEND_BUFFER_SIZE);
     int size = snprintf(retry, sizeof(retry), "retry: %lld\n\n",
         (long long) sl_gateway_retry_ms(stream->gateway));
     return sl_exchange_write(stream->exchange, retry, (size_t) size);
@@ -99,6 +99,8 @@ static void note_lagged(struct sl_session *session)
 static void finish(struct sl_stream *stream, enum sl_stream_end end)
 {
     stream->end = (uint8_t) end;
+    sl_snapshot_cancel(stream->snapshot);
+    stream->snapshot = NULL;
     if (end == SL_END_LOST || start_response(stream) != 0) {
         sl_exchange_abort(stream->exchange);
     } else {
@@ -255,6 +257,14 @@ static void go_live(struct sl_stream *stream, const struct sl_snapshot *snapshot
     }
 }
 
+static void complain(const struct sl_stream *stream, const char *reason)
+{
+    if (sl_gateway_may_log(stream->gateway)) {
+        sl_log(SL_LOG_WARN, "a snapshot cannot be used", "route=%s reason=\"%s\"",
+            stream->route->path, reason);
+    }
+}
+
 static void take_answer(struct sl_stream *stream, struct sl_text body)
 {
     struct sl_buffer scratch;
@@ -262,8 +272,7 @@ static void take_answer(struct sl_stream *stream, struct sl_text body)
     struct sluice_error error;
     sl_buffer_init(&scratch, 64 * 1024);
     if (sl_payload_read(&stream->route->stream->rules, body, &scratch, &facts, &error) != 0) {
-        sl_log(SL_LOG_WARN, "a snapshot cannot be used", "route=%s reason=\"%s\"",
-            stream->route->path, error.text);
+        complain(stream, error.text);
         sl_stream_answer_unavailable(
             stream, "the service behind this stream gave an unusable answer");
     } else {
@@ -287,8 +296,9 @@ static void on_answer(void *context, int status, struct sl_text body)
             : status == 403 ? "this stream is not yours to see"
                             : "the service behind this stream refuses it");
     } else {
-        sl_log(SL_LOG_WARN, "a snapshot could not be read", "route=%s status=%d",
-            stream->route->path, status);
+        char reason[40];
+        snprintf(reason, sizeof(reason), "the service answered %d", status);
+        complain(stream, reason);
         sl_stream_answer_unavailable(stream, "the service behind this stream is not available");
     }
 }
@@ -297,8 +307,7 @@ static void on_unavailable(void *context, const char *why)
 {
     struct sl_stream *stream = context;
     stream->snapshot = NULL;
-    sl_log(SL_LOG_WARN, "a snapshot could not be read", "route=%s reason=\"%s\"",
-        stream->route->path, why);
+    complain(stream, why);
     sl_stream_answer_unavailable(stream, "the service behind this stream is not available");
 }
 
@@ -365,7 +374,7 @@ void sl_stream_proceed(struct sl_stream *stream)
 {
     struct sl_buffer key;
     struct sl_event_id id;
-    enum sl_session_begin begin;
+    enum sl_session_begin begin = SL_SESSION_NEEDS_SNAPSHOT;
     const struct sl_stream_route *rules = stream->route->stream;
     enum sl_session_id id_kind = read_id(stream->exchange, &id);
     stream->is_waiting = false;
@@ -446,6 +455,20 @@ static const struct sl_exchange_handlers exchange_handlers = {
     .on_close = on_close,
 };
 
+/* Whether text/event-stream is among what the client accepts, with whatever parameters. */
+static bool accepts_events(struct sl_text accept)
+{
+    struct sl_text range;
+    struct sl_text type;
+    while (sl_text_split(&accept, ',', &range)) {
+        if (sl_text_split(&range, ';', &type) &&
+            sl_text_equal_nocase(sl_text_trim(type), SL_TEXT("text/event-stream"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct sl_stream *add_stream(struct sl_gateway *gateway, struct sl_compiled_route *route,
     struct sl_exchange *exchange)
 {
@@ -461,7 +484,7 @@ static struct sl_stream *add_stream(struct sl_gateway *gateway, struct sl_compil
     stream->session.sink = &sink;
     stream->session.queue_size_max = gateway->options.stream_queue_size_max;
     stream->opened_ms = stream->sent_ms = now_of(gateway);
-    stream->is_event_source = sl_http1_has_token(accept, SL_TEXT("text/event-stream"));
+    stream->is_event_source = accepts_events(accept);
     stream->next = gateway->streams;
     if (stream->next != NULL) {
         stream->next->previous = stream;

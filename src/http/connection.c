@@ -160,6 +160,7 @@ static void begin_exchange(struct sl_exchange *connection, struct sl_request_hea
     connection->is_head_request = sl_text_equal(request->method, SL_TEXT("HEAD"));
     connection->is_http10 = request->minor_version == 0;
     connection->is_chunked = false;
+    connection->is_stream = false;
     connection->is_keep_alive = request->is_keep_alive;
     connection->had_request = true;
     connection->server->stats.requests++;
@@ -517,7 +518,7 @@ void sl_connection_set_deadline(struct sl_exchange *connection, bool has_progres
         list = is_idle ? &server->idles : &server->heads;
         has_progress = has_progress && connection->deadline.list != &server->heads;
     } else if (connection->socket.first != NULL) {
-        list = &server->writes;
+        list = connection->is_stream ? &server->stream_writes : &server->writes;
     } else if (!connection->is_body_done && !connection->is_body_paused) {
         list = &server->bodies;
     }

@@ -59,6 +59,7 @@ struct sl_exchange {
     bool is_over; /* the exchange must end for the reason `end` */
     bool is_head_request;
     bool is_http10;
+    bool is_stream;
     bool is_chunked;
     bool is_keep_alive;
     bool had_request;
@@ -87,6 +88,7 @@ struct sl_http_server {
     struct sl_deadline_list idles;
     struct sl_deadline_list bodies;
     struct sl_deadline_list writes;
+    struct sl_deadline_list stream_writes;
     struct sl_deadline_list lingers;
     struct sl_http_server_stats stats;
     char *scratch;

@@ -289,9 +289,11 @@ size_t sl_exchange_drop_queued(struct sl_exchange *exchange)
     return sl_socket_drop_queued(&exchange->socket);
 }
 
-void sl_exchange_limit_send_buffer(struct sl_exchange *exchange, int size)
+void sl_exchange_mark_stream(struct sl_exchange *exchange, int send_buffer_size)
 {
     /* The kernel doubles the number for its own needs. A refusal leaves the default. */
-    int half = size / 2;
+    int half = send_buffer_size / 2;
     setsockopt(exchange->socket.fd, SOL_SOCKET, SO_SNDBUF, &half, sizeof(half));
+    exchange->is_stream = true;
+    sl_connection_set_deadline(exchange, false);
 }

@@ -97,7 +97,7 @@ static void watch_listeners(struct sl_http_server *server, bool is_watched)
 static bool expire(struct sl_http_server *server)
 {
     struct sl_deadline_list *lists[] = {&server->heads, &server->idles, &server->bodies,
-        &server->writes, &server->lingers};
+        &server->writes, &server->stream_writes, &server->lingers};
     int64_t now_ms = (int64_t) uv_now(server->loop);
     bool has_any = false;
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
@@ -348,7 +348,8 @@ static void apply_defaults(struct sl_http_server *server)
     server->heads.duration_ms = or_default(options->head_timeout_ms, 10000);
     server->idles.duration_ms = or_default(options->idle_timeout_ms, 75000);
     server->bodies.duration_ms = or_default(options->body_timeout_ms, 30000);
-    server->writes.duration_ms = or_default(options->write_timeout_ms, 10000);
+    server->writes.duration_ms = or_default(options->write_timeout_ms, 60000);
+    server->stream_writes.duration_ms = or_default(options->stream_write_timeout_ms, 10000);
     server->lingers.duration_ms = LINGER_MS;
     options->addresses = NULL;
 }

@@ -24,7 +24,7 @@
  *   - heads: 16 KiB and 100 fields (431), a request line of 8 KiB (414), head_timeout_ms (408).
  *   - body_size_max: a longer body is answered 413, at once if its length is announced.
  *   - queue_size_max: sl_exchange_write refuses while that much is queued; see there.
- *   - write_timeout_ms: a client that takes no byte of a full queue for so long is cut.
+ *   - write_timeout_ms: a client that takes no byte of what is queued for so long is cut.
  *   - one exchange a connection at a time: a pipelined request waits in the kernel's buffer.
  */
 #ifndef SL_HTTP_SERVER_H
@@ -50,13 +50,14 @@ struct sl_http_server_options {
     sl_http_on_request on_request;
     void *context;
     /* 0 takes the default that is written behind. */
-    size_t connections_max;    /* 20,000, and never more than the limit of open files allows */
-    size_t queue_size_max;     /* 256 KiB a response */
-    int64_t body_size_max;     /* 64 MiB; -1: no limit */
-    int64_t head_timeout_ms;   /* 10 s from the first byte of a head to its last */
-    int64_t idle_timeout_ms;   /* 75 s between two requests */
-    int64_t body_timeout_ms;   /* 30 s without a byte of an awaited body */
-    int64_t write_timeout_ms;  /* 10 s without progress of a full queue */
+    size_t connections_max;  /* 20,000, and never more than the limit of open files allows */
+    size_t queue_size_max;   /* 256 KiB a response */
+    int64_t body_size_max;   /* 64 MiB; -1: no limit */
+    int64_t head_timeout_ms; /* 10 s from the first byte of a head to its last */
+    int64_t idle_timeout_ms; /* 75 s between two requests */
+    int64_t body_timeout_ms; /* 30 s without a byte of an awaited body */
+    int64_t write_timeout_ms;        /* 60 s without progress of a queue that is not empty */
+    int64_t stream_write_timeout_ms; /* 10 s, for responses that are marked as streams */
 };
 
 struct sl_http_server_stats {
@@ -228,9 +229,10 @@ size_t sl_exchange_queued(const struct sl_exchange *exchange);
 size_t sl_exchange_drop_queued(struct sl_exchange *exchange);
 
 /**
- * Let the kernel hold about `size` bytes of this connection's output at most, so that what a slow
- * reader costs is known and its queue here begins to show it early. For long streams of events.
+ * Treat the response as a long stream of small events: stream_write_timeout_ms counts instead of
+ * write_timeout_ms, and the kernel holds about `send_buffer_size` bytes of it at most, so that what
+ * a slow reader costs is known and its queue here begins to show it early.
  */
-void sl_exchange_limit_send_buffer(struct sl_exchange *exchange, int size);
+void sl_exchange_mark_stream(struct sl_exchange *exchange, int send_buffer_size);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "base/memory.h"
 
-enum { PIECES_PER_CALL = 64, USER_TIMEOUT_MS = 30000 };
+enum { PIECES_PER_CALL = 64, USER_TIMEOUT_MS = 60000 };
 
 struct sl_socket_piece {
     struct sl_socket_piece *next;

@@ -29,13 +29,14 @@ class EventSource:
         handler.send_response(200)
         handler.send_header("Content-Type", "text/event-stream")
         handler.send_header("Transfer-Encoding", "chunked")
-        handler.end_headers()
         self.handlers.append(handler)
+        handler.end_headers()
         self.is_open.set()
         self.may_end.wait(DEADLINE_SECONDS)
 
     def send(self, text: str) -> None:
         data = text.encode()
+        assert self.is_open.wait(DEADLINE_SECONDS)  # the head reaches the client before this thread
         self.handlers[-1].wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 

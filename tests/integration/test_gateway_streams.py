@@ -303,7 +303,7 @@ def test_a_client_that_goes_is_forgotten_at_once(orders: Orders) -> None:
 def test_any_number_of_viewers_see_the_same(orders: Orders) -> None:
     orders.change("1", 1, "accepted")
     followers = [orders.follow("1") for _ in range(40)]
-    orders.gateway.wait_streams(40)
+    orders.gateway.wait_stat("events_delivered", 40)
     followers[0].stop()
     orders.change("1", 2, "paid")
     orders.change("1", 3, "completed")
@@ -411,7 +411,8 @@ def test_a_slow_client_is_told_that_it_lagged_and_keeps_nobody_waiting(open_orde
         text = read_all(stuck).decode()
     assert "event: lagged\ndata: {\"reason\": " in text
     tail = text.split("event: lagged", 1)[1]
-    assert tail.count("event: step") == 0 and f'"version": {version}' in tail
+    # At most the state as it was then, and in any case the last one.
+    assert tail.count("event: step") <= 1 and f'"version": {version}' in tail
     assert tail.count("event: end") == 1
     assert text.endswith("0\r\n\r\n")
 
