@@ -75,9 +75,6 @@ class Parts(Orders):
         self.processes.append(self.running[name])
         self.running[name].wait_ready()
 
-    def payment_pid(self) -> int:
-        return self.running["payment"].pid
-
     def start_all(self) -> None:
         for name in ("order", "payment", "relay", "gateway"):
             self.start_part(name)
