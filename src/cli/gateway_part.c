@@ -71,6 +71,11 @@ static int open_both(uv_loop_t *loop, const struct sl_config *config,
         .stream_queue_size_max =
             (size_t) sl_config_number(config, SL_OPTION_GATEWAY_STREAM_QUEUE_SIZE),
         .stream_stall_ms = sl_config_number(config, SL_OPTION_GATEWAY_STREAM_QUEUE_AGE),
+        .queue_budget = (size_t) sl_config_number(config, SL_OPTION_GATEWAY_QUEUE_BUDGET),
+        .retry_ms = sl_config_number(config, SL_OPTION_GATEWAY_RETRY),
+        .connect_timeout_ms = sl_config_number(config, SL_OPTION_GATEWAY_CONNECT_TIMEOUT),
+        .snapshot_timeout_ms = sl_config_number(config, SL_OPTION_GATEWAY_SNAPSHOT_TIMEOUT),
+        .upstream_timeout_ms = sl_config_number(config, SL_OPTION_GATEWAY_UPSTREAM_TIMEOUT),
     };
     if (converted->has_streams &&
         sl_broker_open(sl_config_text(config, SL_OPTION_BROKER), &part->broker, error) != 0) {

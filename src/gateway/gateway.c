@@ -9,7 +9,8 @@
 #include "gateway/internal.h"
 #include "wire/sse.h"
 
-enum { LOG_INTERVAL_MS = 1000 };
+/* After a restart all clients come back at once: their service must not get them all at once. */
+enum { LOG_INTERVAL_MS = 1000, SNAPSHOTS_AT_A_TIME = 64 };
 
 uint64_t sl_gateway_jitter(struct sl_gateway *gateway, uint64_t bound)
 {
@@ -160,6 +161,7 @@ static int open_clients(struct sl_gateway *gateway, struct sluice_error *error)
     };
     struct sl_http_client_options snapshots = {
         .connect_timeout_ms = gateway->options.connect_timeout_ms,
+        .calls_max = SNAPSHOTS_AT_A_TIME,
         .head_timeout_ms = gateway->options.snapshot_timeout_ms,
         .body_timeout_ms = gateway->options.snapshot_timeout_ms,
     };

@@ -1,4 +1,4 @@
-/* Calls: writing heads, finding a connection, and the end of each. */
+/* Finding each call a connection: its turn, the pool, names, addresses; and the end of calls. */
 #include "http/client.h"
 
 #include <arpa/inet.h>
@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "http/client_internal.h"
 
-enum { TICK_MS = 200, OWN_HANDLES = 2, CALL_HEAD_SIZE_MAX = 64 * 1024 };
+enum { TICK_MS = 200, OWN_HANDLES = 2 };
 
 static void on_tick(uv_timer_t *timer);
 static void on_idle(uv_idle_t *idle);
@@ -132,9 +132,8 @@ void sl_http_client_close(struct sl_http_client *client)
     uv_close((uv_handle_t *) &client->idle, on_handle_closed);
 }
 
-/* Find or make the record of a host and port. */
-static struct sl_upstream *find_upstream(struct sl_http_client *client, struct sl_text host,
-    uint16_t port, struct sluice_error *error)
+struct sl_upstream *sl_http_client_find_upstream(struct sl_http_client *client,
+    struct sl_text host, uint16_t port, struct sluice_error *error)
 {
     char key[300];
     struct sl_upstream *upstream;
@@ -172,12 +171,83 @@ static void unlink_call(struct sl_call *call)
     }
 }
 
+static void enter_queue(struct sl_call_queue *queue, struct sl_call *call)
+{
+    call->queue = queue;
+    call->queue_previous = queue->last;
+    call->queue_next = NULL;
+    if (queue->last != NULL) {
+        queue->last->queue_next = call;
+    } else {
+        queue->first = call;
+    }
+    queue->last = call;
+}
+
+static void leave_queue(struct sl_call *call)
+{
+    struct sl_call_queue *queue = call->queue;
+    if (queue == NULL) {
+        return;
+    }
+    if (call->queue_previous != NULL) {
+        call->queue_previous->queue_next = call->queue_next;
+    } else {
+        queue->first = call->queue_next;
+    }
+    if (call->queue_next != NULL) {
+        call->queue_next->queue_previous = call->queue_previous;
+    } else {
+        queue->last = call->queue_previous;
+    }
+    call->queue = NULL;
+}
+
+void sl_call_defer(struct sl_call *call)
+{
+    struct sl_http_client *client = call->client;
+    call->state = SL_CALL_STARTING;
+    enter_queue(&client->deferred, call);
+    if (!uv_is_active((uv_handle_t *) &client->idle)) {
+        uv_idle_start(&client->idle, on_idle);
+    }
+}
+
+/* Take a turn; false if the call has to wait for it. */
+static bool take_turn(struct sl_call *call)
+{
+    struct sl_upstream *upstream = call->upstream;
+    size_t calls_max = call->client->options.calls_max;
+    if (!call->is_running && calls_max > 0 && upstream->running_count >= calls_max) {
+        enter_queue(&upstream->waiting, call);
+        return false;
+    }
+    upstream->running_count += call->is_running ? 0 : 1;
+    call->is_running = true;
+    return true;
+}
+
+/* The call gives up its turn, or its place in a queue; the first that waits comes next. */
+static void leave_upstream(struct sl_call *call)
+{
+    struct sl_upstream *upstream = call->upstream;
+    leave_queue(call);
+    if (!call->is_running) {
+        return;
+    }
+    call->is_running = false;
+    upstream->running_count--;
+    struct sl_call *next = upstream->waiting.first;
+    if (next != NULL) {
+        leave_queue(next);
+        sl_call_defer(next);
+    }
+}
+
 /* Let go of everything a call holds but its connection, and of the call. */
 static void free_call(struct sl_call *call)
 {
-    if (call->is_deferred) {
-        call->client->deferred_count--;
-    }
+    leave_upstream(call);
     if (call->lookup != NULL) {
         call->lookup->call = NULL;
         uv_cancel((uv_req_t *) &call->lookup->request);
@@ -227,17 +297,6 @@ void sl_call_end(struct sl_call *call)
     free_call(call);
     if (handlers->on_end != NULL) {
         handlers->on_end(context);
-    }
-}
-
-static void defer(struct sl_call *call)
-{
-    struct sl_http_client *client = call->client;
-    call->state = SL_CALL_STARTING;
-    call->is_deferred = true;
-    client->deferred_count++;
-    if (!uv_is_active((uv_handle_t *) &client->idle)) {
-        uv_idle_start(&client->idle, on_idle);
     }
 }
 
@@ -353,15 +412,20 @@ static void look_up(struct sl_call *call)
 static void begin(struct sl_call *call)
 {
     struct sl_http_client *client = call->client;
+    leave_queue(call);
+    if (call->deadline.list == NULL) {
+        sl_deadline_set(&call->deadline, &client->connects, (int64_t) uv_now(client->loop));
+        sl_http_client_watch_deadlines(client);
+    }
+    if (!take_turn(call)) {
+        return;
+    }
     struct sl_upstream_connection *idle = call->upstream->idle_first;
-    call->is_deferred = false;
-    client->deferred_count--;
     if (idle != NULL && !call->is_repeated) {
+        sl_deadline_clear(&call->deadline);
         sl_upstream_connection_use(idle, call);
         return;
     }
-    sl_deadline_set(&call->deadline, &client->connects, (int64_t) uv_now(client->loop));
-    sl_http_client_watch_deadlines(client);
     if (!connect_numeric(call)) {
         look_up(call);
     }
@@ -370,12 +434,8 @@ static void begin(struct sl_call *call)
 static void on_idle(uv_idle_t *idle)
 {
     struct sl_http_client *client = idle->data;
-    while (client->deferred_count > 0) {
-        struct sl_call *call = client->calls;
-        while (!call->is_deferred) {
-            call = call->next;
-        }
-        begin(call);
+    while (client->deferred.first != NULL) {
+        begin(client->deferred.first);
     }
     uv_idle_stop(idle);
 }
@@ -385,142 +445,7 @@ void sl_call_repeat(struct sl_call *call)
     sl_upstream_connection_close(call->connection);
     call->connection = NULL;
     call->is_repeated = true;
-    defer(call);
-}
-
-static int write_head(const struct sl_call_request *request, struct sl_buffer *output)
-{
-    if (sl_http1_write_request_line(output, request->method, request->target) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < request->header_count; i++) {
-        if (sl_http1_write_header(
-                output, request->headers[i].name, request->headers[i].value) != 0) {
-            return -1;
-        }
-    }
-    if (request->content_length > 0) {
-        sl_buffer_append_format(
-            output, "Content-Length: %lld\r\n", (long long) request->content_length);
-    } else if (request->content_length < 0) {
-        sl_buffer_append_text(output, "Transfer-Encoding: chunked\r\n");
-    } else if (sl_text_equal(request->method, SL_TEXT("POST")) ||
-               sl_text_equal(request->method, SL_TEXT("PUT"))) {
-        sl_buffer_append_text(output, "Content-Length: 0\r\n");
-    }
-    return sl_http1_write_head_end(output) != 0 || output->is_failed ? -1 : 0;
-}
-
-int sl_call_start(struct sl_http_client *client, const struct sl_call_request *request,
-    struct sl_call **ret_call, struct sluice_error *error)
-{
-    struct sl_upstream *upstream = find_upstream(client, request->host, request->port, error);
-    if (upstream == NULL) {
-        return -1;
-    }
-    struct sl_call *call = sl_allocate(sizeof(*call));
-    if (call == NULL) {
-        return sl_fail_memory(error, "a call");
-    }
-    sl_buffer_init(&call->output, CALL_HEAD_SIZE_MAX + client->options.queue_size_max + 32);
-    if (write_head(request, &call->output) != 0) {
-        sl_buffer_deinit(&call->output);
-        sl_free(call);
-        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "the request's method, target or a field cannot be sent");
-    }
-    bool is_safe = sl_text_equal(request->method, SL_TEXT("GET")) ||
-                   sl_text_equal(request->method, SL_TEXT("HEAD")) ||
-                   sl_text_equal(request->method, SL_TEXT("OPTIONS"));
-    call->client = client;
-    call->upstream = upstream;
-    call->handlers = request->handlers;
-    call->context = request->context;
-    call->body_left = request->content_length;
-    call->is_sent = request->content_length == 0;
-    call->can_repeat = is_safe && call->is_sent;
-    call->is_head_request = sl_text_equal(request->method, SL_TEXT("HEAD"));
-    call->next = client->calls;
-    if (call->next != NULL) {
-        call->next->previous = call;
-    }
-    client->calls = call;
-    defer(call);
-    *ret_call = call;
-    return 0;
-}
-
-/* Send pieces on the connection, or keep them until there is one. */
-static int send_pieces(struct sl_call *call, const struct iovec *pieces, size_t count)
-{
-    if (call->state == SL_CALL_RUNNING) {
-        int result = sl_socket_write(&call->connection->socket, pieces, count);
-        call->was_queued = call->was_queued || call->connection->socket.first != NULL;
-        return result;
-    }
-    call->was_queued = true;
-    for (size_t i = 0; i < count; i++) {
-        if (sl_buffer_append(&call->output, pieces[i].iov_base, pieces[i].iov_len) != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-size_t sl_call_queued(const struct sl_call *call)
-{
-    return call->state == SL_CALL_RUNNING ? call->connection->socket.queued_size
-                                          : call->output.size;
-}
-
-int sl_call_write(struct sl_call *call, const void *data, size_t size)
-{
-    char line[20];
-    if (size == 0) {
-        return 0;
-    }
-    if (call->is_sent || sl_call_queued(call) >= call->client->options.queue_size_max ||
-        (call->state != SL_CALL_RUNNING &&
-            size + 32 > call->output.maximum - call->output.size)) {
-        return -1;
-    }
-    if (call->body_left < 0) {
-        struct iovec pieces[3] = {
-            {line, sl_http1_chunk_line(size, line)}, {(void *) data, size}, {"\r\n", 2}};
-        return send_pieces(call, pieces, 3);
-    }
-    if ((uint64_t) call->body_left < size) {
-        return -1;
-    }
-    call->body_left -= (int64_t) size;
-    struct iovec piece = {(void *) data, size};
-    return send_pieces(call, &piece, 1);
-}
-
-void sl_call_finish(struct sl_call *call)
-{
-    struct iovec last = {"0\r\n\r\n", 5};
-    if (call->is_sent) {
-        return;
-    }
-    /* A failed write breaks the socket, and a body cut short lets the upstream wait in vain: both
-     * end by on_gone or by the deadline of the answer. */
-    int result = call->body_left < 0 ? send_pieces(call, &last, 1) : 0;
-    call->is_sent = result == 0 && call->body_left <= 0;
-    if (call->state == SL_CALL_RUNNING && !call->connection->has_head) {
-        struct sl_http_client *client = call->client;
-        sl_deadline_set(
-            &call->connection->deadline, &client->heads, (int64_t) uv_now(client->loop));
-        sl_http_client_watch_deadlines(client);
-    }
-}
-
-void sl_call_pause(struct sl_call *call, bool is_paused)
-{
-    call->is_paused = is_paused;
-    if (call->state == SL_CALL_RUNNING) {
-        sl_socket_set_reading(&call->connection->socket, !is_paused);
-    }
+    sl_call_defer(call);
 }
 
 void sl_http_client_counts(const struct sl_http_client *client, size_t *ret_open,

@@ -5,8 +5,9 @@
  * inside of a call of these functions. Exactly one of on_end and on_fail ends a call, and the call
  * is gone when it returns; after sl_call_cancel none comes.
  *
- * There is no limit on how many calls run at a time: whoever makes calls for clients is bounded by
- * the clients. A pooled connection that turns out to be dead before a byte of the answer came is
+ * Calls beyond calls_max to one upstream wait for their turn, in order, and fail like a connect
+ * that takes too long; without that limit whoever makes calls for clients is bounded by the
+ * clients. A pooled connection that turns out to be dead before a byte of the answer came is
  * replaced by a new one, once, and only if the method is GET, HEAD or OPTIONS and has no body.
  */
 #ifndef SL_HTTP_CLIENT_H
@@ -27,9 +28,10 @@ struct sl_call;
 struct sl_http_client_options {
     /* 0 takes the default that is written behind. */
     size_t idle_connections_max; /* 64 a host and port; the oldest is closed for a newer one */
+    size_t calls_max;            /* running at a time to one host and port; no limit by default */
     size_t queue_size_max;       /* 256 KiB of a request's body */
     int64_t idle_timeout_ms;     /* 15 s */
-    int64_t connect_timeout_ms;  /* 5 s, with the name's look-up */
+    int64_t connect_timeout_ms;  /* 5 s, with the waiting for a turn and the name's look-up */
     int64_t head_timeout_ms;     /* 60 s from the request's end to the response's head */
     int64_t body_timeout_ms;     /* none by default: streams are silent for long */
 };

@@ -1,11 +1,11 @@
 /*
  * http/client_internal.h - what the client's two files share: calls, connections, pools.
  *
- * client.c owns calls: it writes heads, looks names up, connects, pools. client_connection.c reads
- * responses. A call's way:
+ * call.c writes requests; client.c finds each call a connection: its turn, the pool, names,
+ * addresses; client_connection.c reads responses. A call's way:
  *
  *   state       meaning                                       next
- *   STARTING    waits for the loop, to fail or connect there  RESOLVING, CONNECTING, RUNNING
+ *   STARTING    waits for the loop, or for its turn           RESOLVING, CONNECTING, RUNNING
  *   RESOLVING   the name is being looked up                   CONNECTING
  *   CONNECTING  one address after the other is tried          RUNNING
  *   RUNNING     the request goes out, the response comes in   gone after on_end
@@ -45,11 +45,19 @@ struct sl_upstream_connection {
     bool is_reusable;
 };
 
+/* Calls that wait for something, the oldest first. */
+struct sl_call_queue {
+    struct sl_call *first;
+    struct sl_call *last;
+};
+
 /* A host and port, with its idle connections: the latest used first. */
 struct sl_upstream {
     struct sl_upstream_connection *idle_first;
     struct sl_upstream_connection *idle_last;
     size_t idle_count;
+    struct sl_call_queue waiting; /* for their turn */
+    size_t running_count;
     uint16_t port;
     char host[256];
 };
@@ -65,6 +73,9 @@ struct sl_call {
     struct sl_http_client *client;
     struct sl_call *previous;
     struct sl_call *next;
+    struct sl_call_queue *queue; /* the one that it is in, or NULL */
+    struct sl_call *queue_previous;
+    struct sl_call *queue_next;
     struct sl_upstream *upstream;
     struct sl_upstream_connection *connection;
     struct sl_lookup *lookup;
@@ -77,7 +88,7 @@ struct sl_call {
     int64_t body_left;       /* of a counted request body; -1: chunked */
     int last_status;         /* why the last address did not answer */
     uint8_t state;
-    bool is_deferred;
+    bool is_running; /* counted in its upstream's running_count */
     bool is_head_request;
     bool can_repeat;
     bool is_repeated;
@@ -94,6 +105,7 @@ struct sl_http_client {
     struct sl_table upstreams;
     struct sl_upstream_connection *connections;
     struct sl_call *calls;
+    struct sl_call_queue deferred; /* to the loop */
     struct sl_deadline_list connects; /* of calls; the others are of connections */
     struct sl_deadline_list heads;
     struct sl_deadline_list bodies;
@@ -101,10 +113,21 @@ struct sl_http_client {
     size_t connection_count;
     size_t idle_count;
     size_t handle_count; /* of connections, look-ups and our own two */
-    size_t deferred_count;
     bool is_closing;
     char *scratch;
 };
+
+/**
+ * Have the call begun, or begun again, from the loop.
+ */
+void sl_call_defer(struct sl_call *call);
+
+/**
+ * Find or make the record of a host and port. NULL, with the error filled in, for a host that is
+ * none, or without memory. It lives as long as the client.
+ */
+struct sl_upstream *sl_http_client_find_upstream(struct sl_http_client *client,
+    struct sl_text host, uint16_t port, struct sluice_error *error);
 
 /**
  * End a call with on_fail. The call is gone afterwards, its connection closed.

@@ -133,7 +133,10 @@ static ssize_t send_now(struct sl_socket *socket, const struct iovec *pieces, si
     struct msghdr message = {.msg_iov = (struct iovec *) pieces, .msg_iovlen = count};
     ssize_t sent;
     do {
-        sent = sendmsg(socket->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        /* One piece is the usual case, and the cheaper call. */
+        sent = count == 1 ? send(socket->fd, pieces->iov_base, pieces->iov_len,
+                                MSG_NOSIGNAL | MSG_DONTWAIT)
+                          : sendmsg(socket->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (sent < 0 && errno == EINTR);
     if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         return 0;

@@ -57,7 +57,7 @@ def ready_line(process: Process) -> str:
 
 @pytest.mark.parametrize("command, keys", [
     ("run", ["gateway", "console"]), ("relay", ["console"]), ("gateway", ["gateway", "console"])])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_one_ready_line_and_a_clean_end(
         start: Start, config: Path, command: str, keys: list[str], number: int) -> None:
     process = start([program("sluice"), command, "--config", config])

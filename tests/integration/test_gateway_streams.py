@@ -313,6 +313,29 @@ def test_any_number_of_viewers_see_the_same(orders: Orders) -> None:
         assert follower.connect_count == 1
 
 
+def test_a_storm_of_reconnects_does_not_fall_on_the_service_all_at_once(orders: Orders) -> None:
+    running, most, lock = [0], [0], threading.Lock()
+    orders.change("1", 1, "accepted")
+
+    def answer_counted(handler) -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        body = json.dumps(orders.upstream.orders["1"]).encode()
+        with lock:
+            running[0] -= 1
+        answer(handler, 200, body)
+    orders.upstream.behaviours["/orders/1"] = answer_counted
+    connections = [stuck_client(orders, "1") for _ in range(400)]
+    orders.gateway.wait_stat("events_delivered", 400)
+    orders.change("1", 2, "completed")
+    for connection in connections:
+        text = read_all(connection).decode()
+        assert text.count("event: accepted") == 1 and text.count("event: end") == 1
+        connection.close()
+    assert most[0] <= 64
+
+
 def test_a_newer_stream_of_the_same_owner_replaces_the_older_one_for_good(open_orders) -> None:
     orders = open_orders(owner="{query.user}")
     orders.change("1", 1, "accepted")

@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/url.h"
 #include "http/client.h"
@@ -411,6 +413,124 @@ START_TEST(a_server_that_stops_cuts_what_does_not_end_in_time)
 }
 END_TEST
 
+static void hold(struct world *world, struct sl_exchange *exchange)
+{
+    static const struct sl_exchange_handlers handlers = {.on_close = note_close};
+    ck_assert_ptr_null(world->exchange);
+    world->exchange = exchange;
+    sl_exchange_set_handlers(exchange, &handlers, world);
+}
+
+START_TEST(calls_over_the_limit_wait_for_their_turn)
+{
+    struct world world;
+    struct sluice_error error;
+    const struct sl_http_client_options options = {.calls_max = 1};
+    open_world(&world, hold, (struct sl_http_server_options) {0});
+    sl_http_client_close(world.client);
+    ck_assert_int_eq(sl_http_client_open(&world.loop, &options, &world.client, &error), 0);
+    start(&world, "GET", 0);
+    struct sl_call *second = start(&world, "GET", 0);
+    start(&world, "GET", 0);
+    for (int i = 1; i <= 2; i++) {
+        /* `hold` checks that no other request comes while one is held. */
+        while (world.exchange == NULL) {
+            uv_run(&world.loop, UV_RUN_ONCE);
+        }
+        sl_exchange_respond(world.exchange, 200, NULL, "x", 1);
+        sl_call_cancel(i == 1 ? second : NULL);
+        run_until_over(&world, i);
+    }
+    ck_assert_int_eq(world.end_count, 2);
+    close_world(&world);
+}
+END_TEST
+
+/* A client that sends what it is told, and what it gets until the server closes. */
+static void talk(struct world *world, const char *said, struct sl_buffer *ret_heard)
+{
+    struct sockaddr_in address;
+    char data[4096];
+    ssize_t size;
+    ck_assert_int_eq(uv_ip4_addr("127.0.0.1", world->url.port, &address), 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+    ck_assert_int_eq(send(fd, said, strlen(said), 0), (ssize_t) strlen(said));
+    while ((size = recv(fd, data, sizeof(data), MSG_DONTWAIT)) != 0) {
+        if (size > 0) {
+            ck_assert_int_eq(sl_buffer_append(ret_heard, data, (size_t) size), 0);
+        }
+        uv_run(&world->loop, UV_RUN_ONCE);
+    }
+    close(fd);
+}
+
+static void check_timeout(const char *said, const char *expected,
+    struct sl_http_server_options options,
+    void (*serve)(struct world *world, struct sl_exchange *exchange))
+{
+    struct world world;
+    struct sl_buffer heard;
+    sl_buffer_init(&heard, 100000);
+    open_world(&world, serve, options);
+    talk(&world, said, &heard);
+    ck_assert_msg(heard.size >= strlen(expected) &&
+                      strncmp(heard.data == NULL ? "" : heard.data, expected,
+                          strlen(expected)) == 0,
+        "%s", heard.data);
+    ck_assert(expected[0] != '\0' || heard.size == 0);
+    close_world(&world);
+    sl_buffer_deinit(&heard);
+}
+
+START_TEST(a_head_a_body_and_the_next_request_must_come_in_time)
+{
+    const struct sl_http_server_options options = {
+        .head_timeout_ms = 50, .body_timeout_ms = 50, .idle_timeout_ms = 50};
+    check_timeout("GET / HTTP/1.1\r\nHost:", "HTTP/1.1 408 ", options, serve_at_once);
+    check_timeout("", "", options, serve_at_once);
+    check_timeout("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab",
+        "HTTP/1.1 408 ", options, serve_echo);
+    check_timeout("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 200 ", options,
+        serve_at_once);
+}
+END_TEST
+
+START_TEST(a_body_over_the_limit_is_refused_however_it_is_framed)
+{
+    const struct sl_http_server_options options = {.body_size_max = 10};
+    check_timeout("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", "HTTP/1.1 413 ",
+        options, serve_echo);
+    check_timeout("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  "6\r\nabcdef\r\n6\r\nabcdef\r\n",
+        "HTTP/1.1 413 ", options, serve_echo);
+}
+END_TEST
+
+START_TEST(a_client_that_takes_nothing_is_cut)
+{
+    struct world world;
+    static char piece[65536];
+    open_world(&world, serve_stream,
+        (struct sl_http_server_options) {.stream_write_timeout_ms = 50});
+    struct sl_call *call = start(&world, "GET", 0);
+    while (world.status == 0) {
+        uv_run(&world.loop, UV_RUN_ONCE);
+    }
+    sl_call_pause(call, true);
+    sl_exchange_mark_stream(world.exchange, 65536);
+    while (world.close_count == 0) {
+        if (world.exchange != NULL) {
+            (void) !sl_exchange_write(world.exchange, piece, sizeof(piece));
+        }
+        uv_run(&world.loop, UV_RUN_ONCE);
+    }
+    ck_assert_int_eq(world.exchange_end, SL_EXCHANGE_TIMEOUT);
+    sl_call_cancel(call);
+    close_world(&world);
+}
+END_TEST
+
 START_TEST(an_address_that_is_none_or_taken_is_an_error_that_names_it)
 {
     struct world world;
@@ -436,4 +556,7 @@ UNIT_MAIN("server", requests_share_a_kept_connection, bodies_come_with_a_length_
     dropping_a_queue_keeps_the_frame_that_is_partly_out,
     a_call_that_is_given_up_ends_the_exchange,
     a_server_that_stops_cuts_what_does_not_end_in_time,
+    calls_over_the_limit_wait_for_their_turn,
+    a_head_a_body_and_the_next_request_must_come_in_time,
+    a_body_over_the_limit_is_refused_however_it_is_framed, a_client_that_takes_nothing_is_cut,
     an_address_that_is_none_or_taken_is_an_error_that_names_it)
