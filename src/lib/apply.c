@@ -222,7 +222,8 @@ int sl_applier_apply(struct sl_applier *applier, const struct sl_record *records
 }
 
 static int settle(struct sl_applier *applier, const struct sl_held_copy *held,
-    enum sl_answer answer, const struct sluice_error *reason, bool *ret_is_outage, struct sluice_error *error)
+    enum sl_answer answer, const struct sluice_error *reason, bool *ret_is_outage,
+    struct sluice_error *error)
 {
     struct sl_store *store = sl_database_store(applier->database);
     int64_t now_ms = sl_clock_wall_ms();
