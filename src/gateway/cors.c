@@ -9,25 +9,6 @@
 
 enum { ORIGINS_MAX = 64 };
 
-/* "http://host[:port]" or "https://...", without anything behind it. */
-static bool is_origin(struct sl_text text)
-{
-    static const char *const schemes[] = {"http://", "https://"};
-    for (size_t i = 0; i < 2; i++) {
-        size_t size = strlen(schemes[i]);
-        if (text.size > size && memcmp(text.data, schemes[i], size) == 0) {
-            for (size_t j = size; j < text.size; j++) {
-                unsigned char byte = (unsigned char) text.data[j];
-                if (byte <= 0x20 || byte >= 0x7f || memchr("/?#@*\"\\,", byte, 8) != NULL) {
-                    return false;
-                }
-            }
-            return true;
-        }
-    }
-    return false;
-}
-
 int sl_cors_open(struct sl_gateway *gateway, const char *const *origins, size_t count,
     struct sluice_error *error)
 {
@@ -39,7 +20,7 @@ int sl_cors_open(struct sl_gateway *gateway, const char *const *origins, size_t 
         return sl_fail_memory(error, "the origins");
     }
     for (size_t i = 0; i < count; i++) {
-        if (!is_origin(sl_text_of(origins[i]))) {
+        if (!sl_url_is_origin(sl_text_of(origins[i]))) {
             return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
                 "\"%s\" is no origin like https://shop.example: scheme, host and port, no *",
                 origins[i]);
