@@ -276,6 +276,48 @@ def test_streams_are_read_with_get_only(orders: Orders) -> None:
     orders.gateway.wait_streams(0)
 
 
+SHOP = "https://shop.example"
+
+
+def test_a_page_of_a_named_origin_may_read_a_stream(open_orders) -> None:
+    orders = open_orders({"origin": SHOP})
+    orders.change("1", 1, "completed")
+    stream = call("GET", orders.url("1"), headers={"Origin": SHOP})
+    assert stream.headers["access-control-allow-origin"] == SHOP
+    assert stream.headers["access-control-allow-credentials"] == "true"
+    assert stream.headers["vary"] == "Origin"
+    preflight = call("OPTIONS", orders.url("1"), headers={
+        "Origin": SHOP, "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "last-event-id"})
+    assert preflight.status == 204
+    assert preflight.headers["access-control-allow-origin"] == SHOP
+    assert "Last-Event-ID" in preflight.headers["access-control-allow-headers"]
+
+
+def test_a_page_of_another_origin_gets_no_stream(open_orders) -> None:
+    orders = open_orders({"origin": SHOP})
+    orders.change("1", 1, "completed")
+    for origin in ("https://evil.example", "https://shop.example.evil.example", "null", SHOP + "/",
+                   "http://shop.example", SHOP.upper()):
+        for method in ("GET", "OPTIONS"):
+            refused = call(method, orders.url("1"), headers={"Origin": origin})
+            assert refused.status == 403, origin
+            assert "access-control-allow-origin" not in refused.headers
+    own = "http://{}:{}".format(*orders.gateway.address)
+    for headers in ({}, {"Origin": own}):
+        answered = call("GET", orders.url("1"), headers=headers)
+        assert (answered.status, answered.headers["vary"]) == (200, "Origin")
+        assert "access-control-allow-origin" not in answered.headers
+
+
+def test_without_named_origins_browsers_are_told_nothing(orders: Orders) -> None:
+    orders.change("1", 1, "completed")
+    answered = call("GET", orders.url("1"), headers={"Origin": SHOP})
+    assert answered.status == 200
+    assert "access-control-allow-origin" not in answered.headers
+    assert call("OPTIONS", orders.url("1"), headers={"Origin": SHOP}).status == 405
+
+
 def test_a_quiet_stream_has_heartbeats_and_a_lively_one_needs_none(open_orders) -> None:
     orders = open_orders({"heartbeat_ms": 200})
     orders.change("1", 1, "accepted")
