@@ -4,28 +4,28 @@
 #include <string.h>
 
 #ifdef SL_FAULT_INJECTION
-static long fail_countdown;
-
-static int is_failing_now(void)
-{
-    return fail_countdown > 0 && --fail_countdown == 0;
-}
-
-void sl_memory_fail_after(long countdown)
-{
-    fail_countdown = countdown;
-}
-#else
-static int is_failing_now(void)
-{
-    return 0;
-}
-
-void sl_memory_fail_after(long countdown)
-{
-    (void) countdown;
-}
+static long fail_countdown; /* tests only, and they have one thread */
 #endif
+
+static int is_failing_now(void)
+{
+#ifdef SL_FAULT_INJECTION
+    return fail_countdown > 0 && --fail_countdown == 0;
+#else
+    return 0;
+#endif
+}
+
+long sl_memory_fail_after(long countdown)
+{
+    long left = 0;
+#ifdef SL_FAULT_INJECTION
+    left = fail_countdown;
+    fail_countdown = countdown;
+#endif
+    (void) countdown;
+    return left;
+}
 
 void *sl_allocate(size_t size)
 {

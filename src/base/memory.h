@@ -37,8 +37,9 @@ char *sl_copy_bytes(const void *data, size_t size) __attribute__((warn_unused_re
 
 /**
  * Tests only (builds with fault_injection; elsewhere nothing happens): the allocation that is
- * `countdown` allocations away fails, once; 0 turns it off.
+ * `countdown` allocations away fails, once; 0 turns it off. Returns what was left of the countdown
+ * before: 0 if its allocation has failed.
  */
-void sl_memory_fail_after(long countdown);
+long sl_memory_fail_after(long countdown);
 
 #endif

@@ -5,6 +5,10 @@
  * belongs to one thread. Whatever is said to be "in the open transaction" fails with
  * SLUICE_NO_TRANSACTION when there is none; the other functions must not be called inside one that
  * the caller wants to keep small, since they take part in it.
+ *
+ * After an error that is an outage (reaction SLUICE_RETRY: a full disk, no memory, ...) the open
+ * transaction is to be rolled back: the database may have done so by itself, and what consists of
+ * several statements may be there in part.
  */
 #ifndef SL_STORE_STORE_H
 #define SL_STORE_STORE_H
@@ -12,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "event/event.h"
 #include "flow/delivery.h"
 
@@ -59,9 +64,7 @@ struct sl_outbox_batch {
     int64_t *positions;
     size_t count;
     size_t capacity;
-    char *bytes;
-    size_t bytes_size;
-    size_t bytes_capacity;
+    struct sl_bytes bytes;
 };
 
 struct sl_outbox_state {

@@ -11,9 +11,9 @@
 #include <check.h>
 #include <stdlib.h>
 
-
-#define UNIT_MAIN(suite_name, ...)                                                                 \
-    int main(void)                                                                                 \
+/* `run_unit_tests()`: run the tests, for a program with a main of its own. */
+#define UNIT_TESTS(suite_name, ...)                                                                \
+    static int run_unit_tests(void)                                                                \
     {                                                                                              \
         const TTest *tests[] = {__VA_ARGS__};                                                      \
         Suite *suite = suite_create(suite_name);                                                   \
@@ -28,6 +28,13 @@
         int failed = srunner_ntests_failed(runner);                                                \
         srunner_free(runner);                                                                      \
         return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;                                          \
+    }
+
+#define UNIT_MAIN(suite_name, ...)                                                                 \
+    UNIT_TESTS(suite_name, __VA_ARGS__)                                                            \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        return run_unit_tests();                                                                   \
     }
 
 #endif
