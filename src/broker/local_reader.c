@@ -146,8 +146,11 @@ static int find_places(
 {
     struct sl_text name = sl_text_of(followed->name);
     struct sl_local_topic *topic;
-    if (sl_local_find_topic(reader->local, name, false, &topic, error) != 0 || topic == NULL) {
-        return topic == NULL ? 0 : -1;
+    if (sl_local_find_topic(reader->local, name, false, &topic, error) != 0) {
+        return -1;
+    }
+    if (topic == NULL) {
+        return 0;
     }
     struct place *places = sl_allocate((size_t) topic->partition_count * sizeof(*places));
     if (places == NULL) {
