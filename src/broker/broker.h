@@ -144,7 +144,8 @@ int sl_reader_open(struct sl_broker *broker, const struct sl_reader_options *opt
  * Take up to `count_max` records that are there now; `*ret_count` 0 means that there are none.
  *
  * Within a partition records come in offset order, without a gap but for what retention deleted.
- * The records are the reader's until the next call on it. Does not wait.
+ * The records are the reader's until the next call on it. Does not wait. After a failure nothing is
+ * taken: the next call gives what this one would have.
  */
 int sl_reader_next(struct sl_reader *reader, size_t count_max,
     const struct sl_record **ret_records, size_t *ret_count, struct sluice_error *error)

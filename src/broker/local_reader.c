@@ -10,6 +10,7 @@ struct place {
     int64_t partition_id;
     int32_t partition;
     int64_t next_offset;
+    int64_t read_offset;      /* behind what the call in hand has read of it */
     int64_t committed_offset; /* noted by sl_reader_commit, or as found at the start */
     bool is_dirty;            /* noted and not flushed */
 };
@@ -145,8 +146,11 @@ static int find_places(
 {
     struct sl_text name = sl_text_of(followed->name);
     struct sl_local_topic *topic;
-    if (sl_local_find_topic(reader->local, name, false, &topic, error) != 0 || topic == NULL) {
-        return topic == NULL ? 0 : -1;
+    if (sl_local_find_topic(reader->local, name, false, &topic, error) != 0) {
+        return -1;
+    }
+    if (topic == NULL) {
+        return 0;
     }
     struct place *places = sl_allocate((size_t) topic->partition_count * sizeof(*places));
     if (places == NULL) {
@@ -226,7 +230,7 @@ static int read_partition(struct local_reader *reader, const struct followed_top
             sqlite3_reset(statement);
             return sl_fail_memory(error, "records of the log");
         }
-        place->next_offset = reader->records[reader->record_count - 1].offset + 1;
+        place->read_offset = reader->records[reader->record_count - 1].offset + 1;
         if (reader->bytes.size >= RECORDS_BYTES_MAX) {
             result = SQLITE_DONE;
             break;
@@ -248,25 +252,43 @@ static void settle_records(struct local_reader *reader)
     }
 }
 
-static int next(struct sl_reader *base, size_t count_max, const struct sl_record **ret_records,
-    size_t *ret_count, struct sluice_error *error)
+/* Read on from every partition's place, until enough is there. The places do not move yet. */
+static int read_topics(struct local_reader *reader, size_t count_max, struct sluice_error *error)
 {
-    struct local_reader *reader = (struct local_reader *) base;
-    reader->record_count = 0;
-    reader->bytes.size = 0;
     for (size_t i = 0; i < reader->topic_count; i++) {
         struct followed_topic *topic = &reader->topics[(reader->turn + i) % reader->topic_count];
         if (topic->places == NULL && find_places(reader, topic, error) != 0) {
             return -1;
         }
         for (int32_t j = 0; j < topic->place_count; j++) {
+            struct place *place = &topic->places[j];
+            place->read_offset = place->next_offset;
             if (reader->record_count >= count_max || reader->bytes.size >= RECORDS_BYTES_MAX) {
-                break;
+                continue;
             }
-            if (read_partition(reader, topic, &topic->places[j],
-                    count_max - reader->record_count, error) != 0) {
+            if (read_partition(
+                    reader, topic, place, count_max - reader->record_count, error) != 0) {
                 return -1;
             }
+        }
+    }
+    return 0;
+}
+
+static int next(struct sl_reader *base, size_t count_max, const struct sl_record **ret_records,
+    size_t *ret_count, struct sluice_error *error)
+{
+    struct local_reader *reader = (struct local_reader *) base;
+    reader->record_count = 0;
+    reader->bytes.size = 0;
+    if (read_topics(reader, count_max, error) != 0) {
+        return -1;
+    }
+    /* Only now, with all records to be handed over: a failure must skip nothing that was read. */
+    for (size_t i = 0; i < reader->topic_count; i++) {
+        for (int32_t j = 0; j < reader->topics[i].place_count; j++) {
+            struct place *place = &reader->topics[i].places[j];
+            place->next_offset = place->read_offset;
         }
     }
     reader->is_first_look_over = true;
