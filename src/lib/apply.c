@@ -63,6 +63,9 @@ static int call_handler(struct sl_applier *applier, const struct sl_event *event
         return 0;
     }
     if (sl_headers_parse(event->headers, &headers, reason) != 0) {
+        if (reason->reaction == SLUICE_RETRY) {
+            return sl_fail_memory(error, "an event for its handler");
+        }
         *ret_outcome = SLUICE_REJECTED;
         return 0;
     }
