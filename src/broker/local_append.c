@@ -56,7 +56,9 @@ static int insert_records(struct sl_local *local, const struct sl_append *append
     for (size_t i = 0; i < append->count; i++) {
         const struct sl_event *event = &append->events[i];
         if (sl_event_check_row(event, error) != 0) {
-            *ret_rejected = i;
+            if (error->reaction == SLUICE_REJECT) {
+                *ret_rejected = i;
+            }
             return -1;
         }
         struct sl_local_topic *topic = topic_of(local, event->topic, error);

@@ -36,7 +36,8 @@ int sl_event_check(const struct sluice_event *event, struct sluice_error *error)
 /**
  * Check an event that comes out of a table, into which anybody may have written: the same limits.
  *
- * Pure. The reaction is always SLUICE_REJECT: the event is condemned, not the table.
+ * Pure. The reaction is SLUICE_REJECT: the event is condemned, not the table; or SLUICE_RETRY
+ * (SLUICE_NO_MEMORY), which says nothing about it.
  */
 int sl_event_check_row(const struct sl_event *event, struct sluice_error *error)
     __attribute__((warn_unused_result));

@@ -2,36 +2,38 @@
 
 #include <jansson.h>
 
+#include "wire/json_pointer.h"
+
 int sl_headers_write(
     struct sl_buffer *buffer, const struct sluice_header *headers, size_t header_count)
 {
-    json_t *object = json_object();
-    int status = object == NULL ? -1 : 0;
-    for (size_t i = 0; i < header_count && status == 0; i++) {
-        status = json_object_set_new(object, headers[i].name, json_string(headers[i].value));
+    sl_buffer_append(buffer, "{", 1);
+    for (size_t i = 0; i < header_count; i++) {
+        sl_buffer_append(buffer, ",", i == 0 ? 0 : 1);
+        if (sl_json_append_string(buffer, sl_text_of(headers[i].name)) != 0 ||
+            sl_buffer_append(buffer, ":", 1) != 0 ||
+            sl_json_append_string(buffer, sl_text_of(headers[i].value)) != 0) {
+            return -1;
+        }
     }
-    char *text = status == 0 ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (text == NULL) {
-        return -1;
-    }
-    status = sl_buffer_append_text(buffer, text);
-    json_free_t release;
-    json_get_alloc_funcs(NULL, &release);
-    release(text);
-    return status;
+    sl_buffer_append(buffer, "}", 1);
+    return buffer->is_failed ? -1 : 0;
 }
 
 int sl_headers_parse(
     struct sl_text text, struct sl_headers *ret_headers, struct sluice_error *error)
 {
-    json_error_t where;
-    json_t *object = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &where);
+    struct sl_json *json = NULL;
+    struct sluice_error cause = {.text = "another JSON value"};
+    int status = sl_json_parse(text, &json, &cause);
+    json_t *object = (json_t *) json;
+    if (status != 0 && cause.code == SLUICE_NO_MEMORY) {
+        return sl_fail_memory(error, "the headers of an event");
+    }
     if (!json_is_object(object)) {
         json_decref(object);
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "the headers are no JSON object of strings: %s",
-            object == NULL ? where.text : "another JSON value");
+            "the headers are no JSON object of strings: %.200s", cause.text);
     }
     struct sl_headers headers = {.document = object};
     const char *name;

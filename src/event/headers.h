@@ -20,8 +20,8 @@ struct sl_headers {
 };
 
 /**
- * Append the headers to `buffer` as JSON text. -1 if the buffer cannot take it, or if a name or a
- * value is not valid UTF-8.
+ * Append the headers, whose names differ (sl_event_check), to `buffer` as JSON text. -1 if the
+ * buffer cannot take it: at its maximum, or without memory.
  */
 int sl_headers_write(struct sl_buffer *buffer, const struct sluice_header *headers,
     size_t header_count) __attribute__((warn_unused_result));
@@ -30,7 +30,7 @@ int sl_headers_write(struct sl_buffer *buffer, const struct sluice_header *heade
  * Parse JSON text into `*ret_headers`, to be given to sl_headers_deinit.
  *
  * SLUICE_INVALID (reject) if the text is no object of strings, or has a name twice;
- * SLUICE_TOO_LARGE for more than SLUICE_HEADER_COUNT_MAX. The limits on each name and value are the
+ * SLUICE_TOO_LARGE for more than SLUICE_HEADER_COUNT_MAX; SLUICE_NO_MEMORY (retry). The limits on each name and value are the
  * event layer's.
  */
 int sl_headers_parse(struct sl_text text, struct sl_headers *ret_headers,

@@ -139,6 +139,11 @@ static void take_record_for(
     } else {
         result = sl_payload_read(&topic->rules, event->payload, &feed->scratch, &facts, &error);
     }
+    if (result != 0 && error.reaction == SLUICE_RETRY) {
+        /* It may tell something: its place stays a hole, at which the hub resets its streams. */
+        complain(feed, "a record cannot be kept", record, error.text);
+        return;
+    }
     if (result != 0) {
         feed->gateway->stats.events_unusable++;
         complain(feed, "a record tells no stream anything", record, error.text);

@@ -64,6 +64,9 @@ static int call_handler(struct sl_applier *applier, const struct sl_event *event
         return 0;
     }
     if (sl_headers_parse(event->headers, &headers, reason) != 0) {
+        if (reason->reaction == SLUICE_RETRY) {
+            return sl_fail_memory(error, "an event for its handler");
+        }
         *ret_outcome = SLUICE_REJECTED;
         return 0;
     }
@@ -86,11 +89,16 @@ static int call_handler(struct sl_applier *applier, const struct sl_event *event
             .time_ms = event->time_ms,
         };
         *ret_outcome = handler->handler(applier->database, &copy, handler->context, reason);
-        if (!sl_store_in_transaction(sl_database_store(applier->database))) {
-            status = sl_fail(error, SLUICE_HANDLER, SLUICE_FATAL,
-                "the handler of %s ended the transaction that it was called in; it must neither "
-                "commit nor roll back",
-                handler->topic);
+        const struct sl_store *store = sl_database_store(applier->database);
+        if (!sl_store_in_transaction(store)) {
+            /* A full disk under the handler's own statement may have ended it, too: an outage. */
+            status = sl_store_explain_rollback(store, error);
+            if (status == 0) {
+                status = sl_fail(error, SLUICE_HANDLER, SLUICE_FATAL,
+                    "the handler of %s ended the transaction that it was called in; it must "
+                    "neither commit nor roll back",
+                    handler->topic);
+            }
         }
     }
     sl_headers_deinit(&headers);

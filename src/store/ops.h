@@ -43,6 +43,7 @@ struct sl_store_ops {
     int (*commit)(struct sl_store *store, struct sluice_error *error);
     void (*rollback)(struct sl_store *store);
     bool (*in_transaction)(const struct sl_store *store);
+    int (*explain_rollback)(const struct sl_store *store, struct sluice_error *error);
     int (*savepoint)(struct sl_store *store, struct sluice_error *error);
     int (*savepoint_end)(struct sl_store *store, bool is_kept, struct sluice_error *error);
     int (*outbox_insert)(

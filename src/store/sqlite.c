@@ -207,6 +207,20 @@ static bool in_transaction(const struct sl_store *store)
     return sl_sqlite_in_transaction(&((const struct sl_store_sqlite *) store)->connection);
 }
 
+static int explain_rollback(const struct sl_store *store, struct sluice_error *error)
+{
+    const struct sl_sqlite *sqlite = &((const struct sl_store_sqlite *) store)->connection;
+    int result = sqlite3_extended_errcode(sqlite->handle);
+    switch (result & 0xff) {
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_NOMEM:
+        return sl_sqlite_fail(sqlite, result, "the transaction was rolled back", error);
+    default:
+        return 0;
+    }
+}
+
 static int run_prepared(struct sl_store *store, const char *sql, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
@@ -237,6 +251,7 @@ static const struct sl_store_ops sqlite_ops = {
     .commit = commit,
     .rollback = rollback,
     .in_transaction = in_transaction,
+    .explain_rollback = explain_rollback,
     .savepoint = savepoint,
     .savepoint_end = savepoint_end,
     .outbox_insert = sl_sqlite_outbox_insert,

@@ -118,6 +118,11 @@ bool sl_store_in_transaction(const struct sl_store *store)
     return store->ops->in_transaction(store);
 }
 
+int sl_store_explain_rollback(const struct sl_store *store, struct sluice_error *error)
+{
+    return store->ops->explain_rollback(store, error);
+}
+
 int sl_store_savepoint(struct sl_store *store, struct sluice_error *error)
 {
     return need_transaction(store, "set a savepoint", error) != 0

@@ -176,6 +176,14 @@ void sl_store_rollback(struct sl_store *store);
 bool sl_store_in_transaction(const struct sl_store *store);
 
 /**
+ * Why a transaction is gone that nobody ended: -1 and the outage (SLUICE_RETRY) if the database has
+ * just rolled it back by itself, for a full disk, for memory or for its file; 0 if it did not. Asked
+ * right after the statement that failed.
+ */
+int sl_store_explain_rollback(const struct sl_store *store, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
  * Set a savepoint in the open transaction; savepoints do not nest.
  */
 int sl_store_savepoint(struct sl_store *store, struct sluice_error *error)

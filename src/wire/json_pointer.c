@@ -3,6 +3,9 @@
 #include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
 
 /* A parsed text is jansson's object; the struct exists to keep jansson out of other layers. */
 static json_t *from_json(const struct sl_json *json)
@@ -30,6 +33,25 @@ bool sl_json_is_pointer(struct sl_text pointer)
     return depth <= SL_JSON_POINTER_DEPTH_MAX;
 }
 
+/*
+ * jansson reports a lack of memory as a mistake of the text, at whatever place it had come to. A
+ * verdict is believed if it is the same the second time, and if there is memory for what the text
+ * may need: a payload must not be condemned for an outage.
+ */
+static bool is_out_of_memory(struct sl_text text, const json_error_t *first)
+{
+    json_error_t second;
+    json_t *json = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &second);
+    if (json != NULL || first->text[0] == '\0' || first->position != second.position ||
+        strcmp(first->text, second.text) != 0) {
+        json_decref(json);
+        return true;
+    }
+    void *probe = sl_allocate(text.size + 65536);
+    sl_free(probe);
+    return probe == NULL;
+}
+
 int sl_json_parse(struct sl_text text, struct sl_json **ret_json, struct sluice_error *error)
 {
     json_error_t found;
@@ -37,8 +59,11 @@ int sl_json_parse(struct sl_text text, struct sl_json **ret_json, struct sluice_
         return sl_fail(error, SLUICE_TOO_LARGE, SLUICE_REJECT,
             "the JSON text has %zu bytes; at most %d are parsed", text.size, SL_JSON_SIZE_MAX);
     }
-    json_t *json = json_loadb(text.size == 0 ? "" : text.data, text.size,
-        JSON_REJECT_DUPLICATES, &found);
+    text.data = text.size == 0 ? "" : text.data;
+    json_t *json = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &found);
+    if (json == NULL && is_out_of_memory(text, &found)) {
+        return sl_fail_memory(error, "a JSON text");
+    }
     if (json == NULL) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "not JSON: line %d, column %d: %s",
             found.line, found.column, found.text);

@@ -1,5 +1,6 @@
 #include <sluice/consumer.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "broker/broker.h"
@@ -291,6 +292,83 @@ START_TEST(a_handler_that_ends_the_transaction_stops_the_consumer_with_its_topic
 }
 END_TEST
 
+static void limit_pages(sqlite3 *handle, const char *pages)
+{
+    char sql[64];
+    snprintf(sql, sizeof(sql), "PRAGMA max_page_count = %s", pages);
+    ck_assert_int_eq(sqlite3_exec(handle, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* Meets a full file the first time, on which SQLite rolls the whole transaction back by itself. */
+static enum sluice_outcome write_much(sluice_database *database, const struct sluice_event *event,
+    void *context, struct sluice_error *reason)
+{
+    sqlite3 *handle = sluice_database_sqlite(database);
+    (void) event;
+    (void) context;
+    limit_pages(handle, ++calls == 1 ? "1" : "100000");
+    int result = sqlite3_exec(
+        handle, "INSERT INTO effect VALUES (zeroblob(500000), 1)", NULL, NULL, NULL);
+    if (result != SQLITE_OK) {
+        ck_assert_int_eq(result, SQLITE_FULL);
+        ck_assert_int_ne(sqlite3_get_autocommit(handle), 0);
+        snprintf(reason->text, sizeof(reason->text), "%s", sqlite3_errmsg(handle));
+        return SLUICE_FAILED;
+    }
+    sluice_consumer_stop(consumer);
+    return SLUICE_APPLIED;
+}
+
+START_TEST(a_full_disk_under_a_handler_is_an_outage_and_not_the_handlers_fault)
+{
+    set_up();
+    append(1, "k", "Plain");
+    struct sluice_consumer_options options = {.name = "c",
+        .database = temp_url(&temp, "sqlite", "app.db"),
+        .broker = temp_url(&temp, "local", "log.db")};
+    ck_assert_int_eq(sluice_consumer_open(&options, &consumer, &error), 0);
+    sqlite3_close(open_file());
+    ck_assert_int_eq(sluice_consumer_subscribe(consumer, "t", write_much, NULL, &error), 0);
+    int status = sluice_consumer_run(consumer, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    sluice_consumer_close(consumer);
+    ck_assert_int_eq(calls, 2);
+    ck_assert_str_eq(query("SELECT count(*) FROM effect"), "1");
+    ck_assert_str_eq(query("SELECT count(*) FROM sluice_dead_letter"), "0");
+    ck_assert_str_eq(query("SELECT failures_total FROM sluice_consumer"), "0");
+    tear_down();
+}
+END_TEST
+
+START_TEST(a_consumer_without_free_descriptors_is_refused_and_not_a_crash)
+{
+    struct rlimit before;
+    int refused_count = 0;
+    set_up();
+    struct sluice_consumer_options options = {.name = "c",
+        .database = temp_url(&temp, "sqlite", "app.db"),
+        .broker = temp_url(&temp, "local", "log.db")};
+    ck_assert_int_eq(sluice_consumer_open(&options, &consumer, &error), 0);
+    sluice_consumer_close(consumer);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    for (rlim_t limit = 4; limit < 120; limit++) {
+        struct rlimit low = {limit, before.rlim_max};
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+        int status = sluice_consumer_open(&options, &consumer, &error);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+        refused_count += status == 0 ? 0 : 1;
+        if (status == 0) {
+            sluice_consumer_close(consumer);
+        } else {
+            ck_assert_uint_gt(strlen(error.text), 0);
+        }
+    }
+    ck_assert_int_gt(refused_count, 3);
+    ck_assert_int_lt(refused_count, 116);
+    tear_down();
+}
+END_TEST
+
 START_TEST(options_and_subscriptions_that_make_no_sense_are_refused)
 {
     set_up();
@@ -322,4 +400,6 @@ UNIT_MAIN("consumer", an_event_is_applied_once_though_it_comes_again,
     what_a_slow_handler_leaves_of_a_batch_is_applied_by_the_next_transaction,
     done_before_counts_as_a_duplicate_and_is_kept,
     a_handler_that_ends_the_transaction_stops_the_consumer_with_its_topic_named,
+    a_full_disk_under_a_handler_is_an_outage_and_not_the_handlers_fault,
+    a_consumer_without_free_descriptors_is_refused_and_not_a_crash,
     options_and_subscriptions_that_make_no_sense_are_refused)

@@ -83,6 +83,37 @@ START_TEST(a_refused_event_leaves_the_transaction_as_it_was)
 }
 END_TEST
 
+START_TEST(a_full_disk_under_a_publish_is_told_and_nothing_goes_on_by_itself)
+{
+    open_database();
+    static const char payload[500000];
+    struct sluice_event large = order_placed;
+    large.payload = payload;
+    large.payload_size = sizeof(payload);
+    sqlite3 *handle = sluice_database_sqlite(database);
+    ck_assert_int_eq(sluice_begin(database, &error), 0);
+    ck_assert_int_eq(sluice_publish(database, &order_placed, NULL, &error), 0);
+    ck_assert_int_eq(
+        sqlite3_exec(handle, "PRAGMA max_page_count = 1", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sluice_publish(database, &large, NULL, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_SPACE);
+    ck_assert_int_eq(error.reaction, SLUICE_RETRY);
+    /* SQLite has rolled back: what would go on as if nothing had happened is refused. */
+    ck_assert_int_eq(sluice_publish(database, &order_placed, NULL, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_TRANSACTION);
+    ck_assert_int_eq(sluice_commit(database, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_TRANSACTION);
+    ck_assert_int_eq(count_rows(handle), 0);
+    ck_assert_int_eq(
+        sqlite3_exec(handle, "PRAGMA max_page_count = 100000", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sluice_begin(database, &error), 0);
+    ck_assert_int_eq(sluice_publish(database, &large, NULL, &error), 0);
+    ck_assert_int_eq(sluice_commit(database, &error), 0);
+    ck_assert_int_eq(count_rows(handle), 1);
+    close_database();
+}
+END_TEST
+
 START_TEST(a_service_hands_over_its_own_connection_in_the_middle_of_a_transaction)
 {
     open_database();
@@ -149,6 +180,7 @@ END_TEST
 UNIT_MAIN("outbox", publishing_outside_of_a_transaction_fails_and_writes_nothing,
     an_event_leaves_with_the_commit_and_vanishes_with_the_rollback,
     a_refused_event_leaves_the_transaction_as_it_was,
+    a_full_disk_under_a_publish_is_told_and_nothing_goes_on_by_itself,
     a_service_hands_over_its_own_connection_in_the_middle_of_a_transaction,
     transactions_are_begun_and_ended_in_turn, the_inbox_says_once_that_an_event_is_new,
     errors_may_be_ignored_and_the_version_is_known)
