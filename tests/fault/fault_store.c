@@ -72,7 +72,8 @@ static void fill(void)
             "INSERT INTO sluice_consumer VALUES ('c', 1, 2, 3, 4);"
             "INSERT INTO sluice_dead_letter (number, stage, event_id, topic, message_key, type,"
             " payload, headers, created_at, state, attempts, next_attempt_at, held_at, reason)"
-            " VALUES (1, 'c', 'a', 't', 'k', 'T', '{}', '{}', 1, 'FAILED_PERMANENTLY', 3, 0, 1, 'r'),"
+            " VALUES"
+            " (1, 'c', 'a', 't', 'k', 'T', '{}', '{}', 1, 'FAILED_PERMANENTLY', 3, 0, 1, 'r'),"
             " (2, 'c', 'b', 't', 'k', 'T', '{}', '{}', 1, 'WAITING', 0, 0, 1, 'r'),"
             " (3, 'c', 'd', 't', 'l', 'T', '{}', '{}', 1, 'RETRYING', 1, 9, 1, 'r')");
 }
