@@ -93,10 +93,10 @@ SLUICE_EXPORT int sluice_rollback(sluice_database *database, struct sluice_error
  * `event` is borrowed for the call; its id and time are ignored and made here. If `ret_id` is not
  * NULL it receives the event's id. Outside of a transaction nothing is written and the call fails
  * with SLUICE_NO_TRANSACTION. SLUICE_INVALID and SLUICE_TOO_LARGE name the field and the limit.
- * After these the transaction is still open and holds what it held before. After an outage (reaction
- * SLUICE_RETRY: a full disk, no memory) roll back and begin again: the database may have rolled the
- * transaction back by itself, and then a further publish or commit says SLUICE_NO_TRANSACTION, but
- * statements of one's own would each commit by itself.
+ * After these the transaction is still open and holds what it held before. After an outage
+ * (reaction SLUICE_RETRY: a full disk, no memory) roll back and begin again: the database may have
+ * rolled the transaction back by itself, and then a further publish or commit says
+ * SLUICE_NO_TRANSACTION, but statements of one's own would each commit by itself.
  */
 SLUICE_EXPORT SLUICE_CHECKED int sluice_publish(sluice_database *database,
     const struct sluice_event *event, char ret_id[SLUICE_EVENT_ID_SIZE],

@@ -284,7 +284,7 @@ static int next(struct sl_reader *base, size_t count_max, const struct sl_record
     if (read_topics(reader, count_max, error) != 0) {
         return -1;
     }
-    /* Only now, with all records to be handed over: a failure must skip nothing that was read. */
+    /* Only now, with all records to be handed over: a failure must skip nothing. */
     for (size_t i = 0; i < reader->topic_count; i++) {
         for (int32_t j = 0; j < reader->topics[i].place_count; j++) {
             struct place *place = &reader->topics[i].places[j];

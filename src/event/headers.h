@@ -30,8 +30,8 @@ int sl_headers_write(struct sl_buffer *buffer, const struct sluice_header *heade
  * Parse JSON text into `*ret_headers`, to be given to sl_headers_deinit.
  *
  * SLUICE_INVALID (reject) if the text is no object of strings, or has a name twice;
- * SLUICE_TOO_LARGE for more than SLUICE_HEADER_COUNT_MAX; SLUICE_NO_MEMORY (retry). The limits on each name and value are the
- * event layer's.
+ * SLUICE_TOO_LARGE for more than SLUICE_HEADER_COUNT_MAX; SLUICE_NO_MEMORY (retry), which says
+ * nothing about the text. The limits on each name and value are the event layer's.
  */
 int sl_headers_parse(struct sl_text text, struct sl_headers *ret_headers,
     struct sluice_error *error) __attribute__((warn_unused_result));

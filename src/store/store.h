@@ -177,8 +177,8 @@ bool sl_store_in_transaction(const struct sl_store *store);
 
 /**
  * Why a transaction is gone that nobody ended: -1 and the outage (SLUICE_RETRY) if the database has
- * just rolled it back by itself, for a full disk, for memory or for its file; 0 if it did not. Asked
- * right after the statement that failed.
+ * just rolled it back by itself, for a full disk, for memory or for its file; 0 if it did not.
+ * Asked right after the statement that failed.
  */
 int sl_store_explain_rollback(const struct sl_store *store, struct sluice_error *error)
     __attribute__((warn_unused_result));

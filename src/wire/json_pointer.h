@@ -32,7 +32,8 @@ bool sl_json_is_pointer(struct sl_text pointer);
  * Parse a JSON text whose outermost value is an object or array. Duplicate names are refused.
  *
  * On success `*ret_json` is the caller's, to be given to sl_json_free. SLUICE_INVALID says where
- * the text stops being JSON, SLUICE_NO_MEMORY nothing about the text; nesting is bounded by the parser (2048 levels).
+ * the text stops being JSON, SLUICE_NO_MEMORY nothing about it; nesting is bounded by the parser
+ * (2048 levels).
  */
 int sl_json_parse(struct sl_text text, struct sl_json **ret_json, struct sluice_error *error)
     __attribute__((warn_unused_result));
