@@ -8,7 +8,7 @@ PYTEST = $(PYTHON) -m pytest -q
 RELEASE = build
 UNIT = meson test --print-errorlogs --no-rebuild -q -C
 
-.PHONY: all packages demo test bench fuzz drill soak install format tidy unit asan tsan coverage \
+.PHONY: all packages demo test bench fuzz drill soak install format tidy unit asan fault tsan coverage \
 	dev clean integration
 
 all: packages
@@ -47,7 +47,7 @@ soak:
 	@tools/flavour dev relay_simulation
 	@build-dev/tests/simulation/relay_simulation 100000000
 
-dev asan tsan coverage:
+dev asan fault tsan coverage:
 	@tools/packages test
 	@tools/flavour $@
 

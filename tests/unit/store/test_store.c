@@ -263,6 +263,72 @@ START_TEST(a_change_by_another_connection_is_seen_once)
 }
 END_TEST
 
+static void keep_count(void *context, const struct sl_consumer_count *count)
+{
+    struct sl_consumer_count *kept = context;
+    ck_assert(sl_text_equal(count->name, SL_TEXT("c")));
+    *kept = *count;
+}
+
+START_TEST(a_consumers_counters_add_up)
+{
+    open_store();
+    struct sl_consumer_count count = {0};
+    ck_assert_int_eq(sl_store_count_consumed(store, "c", 3, 2, 1, 10, &error), 0);
+    ck_assert_int_eq(sl_store_count_consumed(store, "c", 1, 1, 1, 20, &error), 0);
+    ck_assert_int_eq(sl_store_each_consumer(store, keep_count, &count, &error), 0);
+    ck_assert_int_eq(count.applied_total, 4);
+    ck_assert_int_eq(count.duplicates_total, 3);
+    ck_assert_int_eq(count.failures_total, 2);
+    ck_assert_int_eq(count.updated_ms, 20);
+    close_store();
+}
+END_TEST
+
+static void look_away(void *context, const struct sl_held *held)
+{
+    (void) context;
+    (void) held;
+}
+
+START_TEST(a_table_that_was_dropped_is_named_by_every_call_that_needs_it)
+{
+    open_store();
+    struct sl_event one = event(1, "k");
+    struct sl_outbox_batch batch = {0};
+    struct sl_outbox_state state;
+    struct sl_consumer_count count;
+    struct sl_held_filter filter = {0};
+    int64_t number;
+    ck_assert_int_eq(sqlite3_exec(sl_store_sqlite(store),
+                         "DROP VIEW sluice_event_status; DROP TABLE sluice_outbox;"
+                         "DROP TABLE sluice_inbox; DROP TABLE sluice_consumer;"
+                         "DROP TABLE sluice_dead_letter",
+                         NULL, NULL, NULL),
+        SQLITE_OK);
+    ck_assert_int_eq(sl_store_outbox_read(store, 0, 1, 1, &batch, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "sluice_outbox"));
+    ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "sluice_outbox"));
+    ck_assert_int_eq(sl_store_outbox_retain(store, 1, 1, &number, &error), -1);
+    ck_assert_int_eq(sl_store_inbox_retain(store, "c", 1, 1, &number, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "sluice_inbox"));
+    ck_assert_int_eq(sl_store_each_consumer(store, keep_count, &count, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "sluice_consumer"));
+    ck_assert_int_eq(
+        sl_store_held_due(store, "c", 1, 1, look_away, NULL, &number, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "sluice_dead_letter"));
+    ck_assert_int_eq(sl_store_redrive(store, &filter, 1, &number, &error), -1);
+    ck_assert_int_eq(sl_store_drop(store, &filter, 1, &number, &error), -1);
+    ck_assert(!sl_store_in_transaction(store));
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    ck_assert_int_eq(sl_store_outbox_insert(store, &one, &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "sluice_outbox"));
+    sl_outbox_batch_deinit(&batch);
+    close_store();
+}
+END_TEST
+
 UNIT_MAIN("store", what_is_written_outside_of_a_transaction_is_refused,
     rows_are_read_in_commit_order_after_a_position,
     a_position_of_a_rolled_back_row_comes_again_and_of_a_deleted_one_never,
@@ -272,4 +338,6 @@ UNIT_MAIN("store", what_is_written_outside_of_a_transaction_is_refused,
     a_new_identity_differs_and_forgets_the_position,
     missing_and_newer_tables_are_refused_with_the_way_out,
     urls_of_other_databases_are_refused_without_showing_a_password,
-    a_change_by_another_connection_is_seen_once)
+    a_change_by_another_connection_is_seen_once,
+    a_consumers_counters_add_up,
+    a_table_that_was_dropped_is_named_by_every_call_that_needs_it)
