@@ -14,6 +14,7 @@ struct retry {
     int attempts;
     char *bytes;
     bool is_due;
+    bool is_out_of_memory;
     bool is_halting; /* it has failed for good, and that stops the relay */
 };
 
@@ -36,7 +37,8 @@ static void copy_held(void *context, const struct sl_held *held)
     char *place = sl_allocate(event->topic.size + event->key.size + event->type.size +
         event->payload.size + event->headers.size);
     if (place == NULL) {
-        return; /* not due now, then: the timer looks again */
+        retry->is_out_of_memory = true;
+        return;
     }
     retry->bytes = place;
     retry->is_due = true;
@@ -102,6 +104,9 @@ int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is
     if (sl_store_held_due(relay->store, SL_STAGE_RELAY, relay->pump.position, now_ms, copy_held,
             &retry, ret_due_ms, error) != 0) {
         return -1;
+    }
+    if (retry.is_out_of_memory) {
+        return sl_fail_memory(error, "a held event");
     }
     if (!retry.is_due) {
         return 0;
