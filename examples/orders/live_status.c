@@ -25,9 +25,9 @@ struct stream {
     int is_asleep;
 
     int64_t order_id;
-    int64_t version; /* the last one that was sent */
-    int64_t sent_ms; /* when something was last sent; under the lock */
-    int has_ended;   /* the final status is sent: what is left of the frame, then the end */
+    int64_t version;  /* the last one that was sent */
+    int64_t sent_ms;  /* when something was last sent; under the lock */
+    int has_ended;    /* the final status is sent: what is left of the frame, then the end */
     char frame[4096]; /* the longest failure_reason, all of it escaped, and more */
     size_t frame_size;
     size_t frame_taken;

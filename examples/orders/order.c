@@ -1,12 +1,13 @@
 /*
  * order.c - the order service: takes orders, has them paid, and tells the world each status.
  *
- *     POST /orders   {"user_id": 7, "items": [{"item_id": 1, "quantity": 2}]}      202 and the
- * order GET  /orders/N                                                               200 and the
- * order POST /orders/N/cancel                                                        200 and the
- * order GET  /orders/N/stream/direct     the statuses live, written by this service (live_status.c)
- *     GET  /items                      what is sold
- *     GET  /                           the page
+ *     POST /orders                  {"user_id": 7, "items": [{"item_id": 1, "quantity": 2}]}
+ *                                   answers 202 and the order
+ *     GET  /orders/N                the order
+ *     POST /orders/N/cancel         the order, as it is now
+ *     GET  /orders/N/stream/direct  its statuses live, written by this service (live_status.c)
+ *     GET  /items                   what is sold
+ *     GET  /                        the page
  *
  * The order is {"order_id", "type", "status", "version", "failure_reason"}. Whoever changes it does
  * three things in one transaction: it writes the row, a line of its history, and the event
@@ -84,10 +85,7 @@ static int place(struct order_service *service, const struct wish *wish, const c
     sluice_database *database = service->database;
     sqlite3 *sqlite = sluice_database_sqlite(database);
     struct order order = {.user_id = wish->user_id, .total_amount = wish->total_amount};
-    json_t *lines = wish_lines(wish);
-    char *text = json_dumps(lines, JSON_COMPACT);
-    snprintf(order.lines, sizeof(order.lines), "%s", text);
-    free(text);
+    wish_lines(wish, order.lines);
     int result = insert_order(sqlite, &order, now_ms() + service->expire_after_ms, error);
     if (result == 0 && key != NULL) {
         char wanted[sizeof(order.lines) + 32];
@@ -95,11 +93,10 @@ static int place(struct order_service *service, const struct wish *wish, const c
         result = find_earlier(sqlite, key, wanted, order.id, ret_order, error);
     }
     if (result != 0) {
-        json_decref(lines);
         return result;
     }
     json_t *payload = json_pack("{s:I, s:I, s:o}", "order_id", (json_int_t)order.id, "user_id",
-        (json_int_t)order.user_id, "items", lines);
+        (json_int_t)order.user_id, "items", json_loads(order.lines, 0, NULL));
     if (publish_object(database, "order.requested.v1", "OrderRequested", order.id, payload, NULL,
             error) != 0 ||
         store_order(database, &order, error) != 0) {

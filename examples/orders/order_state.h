@@ -13,6 +13,8 @@
 
 #include <sluice/outbox.h>
 
+#include "wish.h"
+
 struct sqlite3;
 
 struct order {
@@ -27,7 +29,7 @@ struct order {
     char type[24];           /* the status as the streams name it */
     char payment_status[24]; /* PENDING, SUCCEEDED, FAILED, COMPENSATED, COMPENSATION_FAILED */
     char failure_reason[256];
-    char lines[2048]; /* the items as JSON, sums of one item's lines */
+    char lines[LINES_SIZE]; /* the items as JSON, one line an item */
 };
 
 /**

@@ -84,16 +84,17 @@ int read_wish(const char *text, size_t text_size, struct wish *ret_wish, char pr
     return result;
 }
 
-json_t *wish_lines(const struct wish *wish)
+void wish_lines(const struct wish *wish, char ret_lines[LINES_SIZE])
 {
-    json_t *lines = json_array();
+    size_t size = 0;
     for (size_t i = 0; i < ITEM_COUNT; i++) {
         if (wish->quantities[i] > 0) {
-            json_array_append_new(lines, json_pack("{s:I, s:I}", "item_id", (json_int_t)items[i].id,
-                                             "quantity", (json_int_t)wish->quantities[i]));
+            size += (size_t)snprintf(ret_lines + size, LINES_SIZE - size,
+                "%c{\"item_id\":%" PRId64 ",\"quantity\":%" PRId64 "}", size == 0 ? '[' : ',',
+                items[i].id, wish->quantities[i]);
         }
     }
-    return lines;
+    snprintf(ret_lines + size, LINES_SIZE - size, "]");
 }
 
 json_t *items_sold(void)

@@ -9,6 +9,9 @@
 
 enum { ITEM_COUNT = 4, LINE_COUNT_MAX = 20, QUANTITY_MAX = 99, PROBLEM_SIZE = 256 };
 
+/* Room for the text of one line an item. */
+enum { LINES_SIZE = ITEM_COUNT * 64 };
+
 /* An order that is asked for: the body of POST /orders, checked. */
 struct wish {
     int64_t user_id;
@@ -23,9 +26,9 @@ int read_wish(const char *body, size_t body_size, struct wish *ret_wish, char pr
     __attribute__((warn_unused_result));
 
 /**
- * The lines of a wish, one an item, as a JSON list; the caller's.
+ * Write the lines of a wish, one an item, as the text of a JSON list.
  */
-json_t *wish_lines(const struct wish *wish);
+void wish_lines(const struct wish *wish, char ret_lines[LINES_SIZE]);
 
 /**
  * What is sold, as a JSON list; the caller's.

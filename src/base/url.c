@@ -88,3 +88,21 @@ bool sl_url_parse_file(struct sl_text text, const char *scheme, struct sl_text *
     *ret_file = (struct sl_text) {text.data + size + 1, text.size - size - 1};
     return true;
 }
+
+bool sl_url_is_origin(struct sl_text text)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < 2; i++) {
+        size_t size = strlen(schemes[i]);
+        if (text.size > size && memcmp(text.data, schemes[i], size) == 0) {
+            for (size_t j = size; j < text.size; j++) {
+                unsigned char byte = (unsigned char) text.data[j];
+                if (byte <= 0x20 || byte >= 0x7f || memchr("/?#@*\"\\,", byte, 8) != NULL) {
+                    return false;
+                }
+            }
+            return true;
+        }
+    }
+    return false;
+}

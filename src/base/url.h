@@ -30,4 +30,10 @@ bool sl_url_parse_address(struct sl_text text, struct sl_text *ret_host, uint16_
  */
 bool sl_url_parse_file(struct sl_text text, const char *scheme, struct sl_text *ret_file);
 
+/**
+ * Whether the text is a web origin: "https://shop.example" or "http://host:port", without a path, a
+ * user, a list or a "*".
+ */
+bool sl_url_is_origin(struct sl_text text);
+
 #endif

@@ -43,7 +43,7 @@ enum sl_reader_start {
     SL_READ_START,     /* everything that is retained */
     SL_READ_END,       /* only what comes from now on */
     SL_READ_TAIL,      /* the last tail_count records of each partition, then what comes */
-    SL_READ_TIME       /* from the first record at or after time_ms */
+    SL_READ_TIME       /* from the first record that was appended at or after time_ms */
 };
 
 struct sl_reader_options {

@@ -1,3 +1,4 @@
+#include "base/bytes.h"
 #include "base/memory.h"
 #include "base/watch.h"
 #include "broker/local.h"
@@ -37,9 +38,7 @@ struct local_reader {
     struct sl_record *records;
     size_t record_count;
     size_t record_capacity;
-    char *bytes;
-    size_t bytes_size;
-    size_t bytes_capacity;
+    struct sl_bytes bytes;
 };
 
 static void close_reader(struct sl_reader *base)
@@ -52,7 +51,7 @@ static void close_reader(struct sl_reader *base)
     }
     sl_free(reader->consumer);
     sl_free(reader->records);
-    sl_free(reader->bytes);
+    sl_bytes_deinit(&reader->bytes);
     sl_free(reader);
 }
 
@@ -174,30 +173,6 @@ static int find_places(
     return 0;
 }
 
-static int keep(struct local_reader *reader, struct sl_text bytes, struct sl_text *ret_text)
-{
-    size_t needed = reader->bytes_size + bytes.size;
-    if (needed > reader->bytes_capacity) {
-        size_t capacity = reader->bytes_capacity == 0 ? 16384 : reader->bytes_capacity;
-        while (capacity < needed) {
-            capacity *= 2;
-        }
-        char *grown = sl_reallocate(reader->bytes, capacity);
-        if (grown == NULL) {
-            return -1;
-        }
-        reader->bytes = grown;
-        reader->bytes_capacity = capacity;
-    }
-    if (bytes.size > 0) {
-        memcpy(reader->bytes + reader->bytes_size, bytes.data, bytes.size);
-    }
-    /* An offset until all records are there: the memory may still move. */
-    *ret_text = (struct sl_text) {(const char *) reader->bytes_size, bytes.size};
-    reader->bytes_size += bytes.size;
-    return 0;
-}
-
 static int keep_record(struct local_reader *reader, const struct followed_topic *topic,
     const struct place *place, sqlite3_stmt *statement)
 {
@@ -224,10 +199,10 @@ static int keep_record(struct local_reader *reader, const struct followed_topic 
     if (id_size > 0) {
         memcpy(record->event.id, id.data, id_size);
     }
-    if (keep(reader, sl_sqlite_column(statement, 2), &record->event.key) != 0 ||
-        keep(reader, sl_sqlite_column(statement, 3), &record->event.type) != 0 ||
-        keep(reader, sl_sqlite_column(statement, 4), &record->event.payload) != 0 ||
-        keep(reader, sl_sqlite_column(statement, 5), &record->event.headers) != 0) {
+    if (sl_bytes_add(&reader->bytes, sl_sqlite_column(statement, 2), &record->event.key) != 0 ||
+        sl_bytes_add(&reader->bytes, sl_sqlite_column(statement, 3), &record->event.type) != 0 ||
+        sl_bytes_add(&reader->bytes, sl_sqlite_column(statement, 4), &record->event.payload) != 0 ||
+        sl_bytes_add(&reader->bytes, sl_sqlite_column(statement, 5), &record->event.headers) != 0) {
         return -1;
     }
     reader->record_count++;
@@ -256,7 +231,7 @@ static int read_partition(struct local_reader *reader, const struct followed_top
             return sl_fail_memory(error, "records of the log");
         }
         place->read_offset = reader->records[reader->record_count - 1].offset + 1;
-        if (reader->bytes_size >= RECORDS_BYTES_MAX) {
+        if (reader->bytes.size >= RECORDS_BYTES_MAX) {
             result = SQLITE_DONE;
             break;
         }
@@ -266,19 +241,14 @@ static int read_partition(struct local_reader *reader, const struct followed_top
                                  : sl_sqlite_fail(sqlite, result, "cannot read the log", error);
 }
 
-static void settle(const struct local_reader *reader, struct sl_text *text)
-{
-    text->data = reader->bytes + (size_t) text->data;
-}
-
 static void settle_records(struct local_reader *reader)
 {
     for (size_t i = 0; i < reader->record_count; i++) {
         struct sl_event *event = &reader->records[i].event;
-        settle(reader, &event->key);
-        settle(reader, &event->type);
-        settle(reader, &event->payload);
-        settle(reader, &event->headers);
+        sl_bytes_settle(&reader->bytes, &event->key);
+        sl_bytes_settle(&reader->bytes, &event->type);
+        sl_bytes_settle(&reader->bytes, &event->payload);
+        sl_bytes_settle(&reader->bytes, &event->headers);
     }
 }
 
@@ -293,7 +263,7 @@ static int read_topics(struct local_reader *reader, size_t count_max, struct slu
         for (int32_t j = 0; j < topic->place_count; j++) {
             struct place *place = &topic->places[j];
             place->read_offset = place->next_offset;
-            if (reader->record_count >= count_max || reader->bytes_size >= RECORDS_BYTES_MAX) {
+            if (reader->record_count >= count_max || reader->bytes.size >= RECORDS_BYTES_MAX) {
                 continue;
             }
             if (read_partition(
@@ -310,7 +280,7 @@ static int next(struct sl_reader *base, size_t count_max, const struct sl_record
 {
     struct local_reader *reader = (struct local_reader *) base;
     reader->record_count = 0;
-    reader->bytes_size = 0;
+    reader->bytes.size = 0;
     if (read_topics(reader, count_max, error) != 0) {
         return -1;
     }

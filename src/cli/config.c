@@ -94,7 +94,7 @@ static void set_list(struct sl_config *config, enum sl_option_id id, struct sl_t
     for (size_t i = 0; i < text.size; i++) {
         struct sl_text rest = {text.data + i + 1, text.size - i - 1};
         if (text.data[i] == ',' &&
-            (option->type == SL_OPTION_ADDRESSES || begins_url(option, sl_text_trim(rest)))) {
+            (option->type != SL_OPTION_URLS || begins_url(option, sl_text_trim(rest)))) {
             struct sl_text item = {text.data + start, i - start};
             set_item(config, id, sl_text_trim(item), place, problems);
             start = i + 1;

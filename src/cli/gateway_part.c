@@ -59,7 +59,10 @@ static int open_both(uv_loop_t *loop, const struct sl_config *config,
     const struct converted *converted, struct sl_gateway_part *part, struct sluice_error *error)
 {
     const struct sl_config_value *listen = &config->values[SL_OPTION_GATEWAY_LISTEN];
+    const struct sl_config_value *origins = &config->values[SL_OPTION_GATEWAY_ORIGINS];
     struct sl_gateway_options options = {
+        .origins = (const char *const *) origins->items,
+        .origin_count = origins->item_count,
         .listen = (const char *const *) listen->items,
         .listen_count = listen->item_count,
         .routes = converted->routes,

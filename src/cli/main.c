@@ -36,7 +36,7 @@ static const struct sl_command *find_command(int count, char *const *words, int 
 }
 
 /* A word that begins two-word commands: say which there are. False if there are none. */
-static bool tell_subcommands(const char *word)
+static bool tell_subcommands(FILE *stream, const char *word)
 {
     size_t size = strlen(word);
     bool is_group = false;
@@ -44,9 +44,9 @@ static bool tell_subcommands(const char *word)
         const char *name = sl_commands[i]->name;
         if (strncmp(name, word, size) == 0 && name[size] == ' ') {
             if (!is_group) {
-                fprintf(stderr, "sluice %s: which one?\n", word);
+                fprintf(stream, "sluice %s: which one?\n", word);
             }
-            fprintf(stderr, "  sluice %-20s %s\n", name, sl_commands[i]->summary);
+            fprintf(stream, "  sluice %-20s %s\n", name, sl_commands[i]->summary);
             is_group = true;
         }
     }
@@ -64,7 +64,7 @@ static int tell_unknown(int count, char *const *words)
         sl_suggestion_offer(&suggestion, sl_commands[i]->name);
     }
     if (suggestion.best == NULL) {
-        if (tell_subcommands(words[0])) {
+        if (tell_subcommands(stderr, words[0])) {
             return SL_EXIT_USAGE;
         }
         sl_suggestion_init(&suggestion, sl_text_of(words[0]));
@@ -98,6 +98,9 @@ static int help(int count, char *const *words)
         sl_usage_write_keys(stdout);
         return SL_EXIT_DONE;
     }
+    if (count == 1 && tell_subcommands(stdout, words[0])) {
+        return SL_EXIT_DONE;
+    }
     return tell_unknown(count, words);
 }
 
@@ -122,7 +125,9 @@ static int run(int count, char *const *words)
     }
     const struct sl_command *command = find_command(count, words, &taken);
     if (command == NULL) {
-        return tell_unknown(count, words);
+        bool wants_help =
+            count == 2 && (strcmp(words[1], "--help") == 0 || strcmp(words[1], "-h") == 0);
+        return wants_help ? help(1, words) : tell_unknown(count, words);
     }
     if (sl_arguments_parse(command, count - taken, words + taken, &arguments, reason) != 0) {
         return sl_usage_error(command, "%s", reason);

@@ -40,6 +40,8 @@ static const struct sl_option options[SL_OPTION_COUNT] = {
         NULL, false, "payload bytes that the local log keeps, oldest go first; 0 is no limit"},
     [SL_OPTION_GATEWAY_LISTEN] = {"gateway.listen", SL_OPTION_ADDRESSES, "127.0.0.1:8080", 0, 0,
         NULL, NULL, false, "where the gateway listens; port 0 takes a free one"},
+    [SL_OPTION_GATEWAY_ORIGINS] = {"gateway.origins", SL_OPTION_ORIGINS, NULL, 0, 0, NULL, NULL,
+        false, "other origins whose pages may read streams, with cookies"},
     [SL_OPTION_GATEWAY_HEARTBEAT] = {"gateway.heartbeat", SL_OPTION_DURATION, "15s", 100, HOURS(1),
         NULL, NULL, false, "silence on a stream after which a comment is sent"},
     [SL_OPTION_GATEWAY_REPLAY_EVENTS] = {"gateway.replay_events", SL_OPTION_INT, "65536", 1,
@@ -104,7 +106,8 @@ bool sl_option_is_section(struct sl_text name)
 
 bool sl_option_is_list(const struct sl_option *option)
 {
-    return option->type == SL_OPTION_ADDRESSES || option->type == SL_OPTION_URLS;
+    return option->type == SL_OPTION_ADDRESSES || option->type == SL_OPTION_URLS ||
+        option->type == SL_OPTION_ORIGINS;
 }
 
 /* Which of the words (with spaces between) `value` is, or -1. */
@@ -185,6 +188,9 @@ void sl_option_describe(const struct sl_option *option, struct sl_buffer *buffer
     case SL_OPTION_ADDRESSES:
         sl_buffer_append_text(
             buffer, "an address (127.0.0.1:8080, [::1]:8080, :8080) or a list of them");
+        return;
+    case SL_OPTION_ORIGINS:
+        sl_buffer_append_text(buffer, "an origin (https://shop.example) or a list of them");
         return;
     case SL_OPTION_URL:
     case SL_OPTION_URLS:
@@ -300,6 +306,11 @@ int sl_option_check(const struct sl_option *option, struct sl_text value, int64_
         if (!(option->type == SL_OPTION_ADDRESS && sl_text_equal(value, SL_TEXT("off"))) &&
             !sl_url_parse_address(value, &host, &port)) {
             status = explain(option, value, "is no address with a port", reason);
+        }
+        break;
+    case SL_OPTION_ORIGINS:
+        if (!sl_url_is_origin(value)) {
+            status = explain(option, value, "is no origin", reason);
         }
         break;
     case SL_OPTION_URL:

@@ -29,6 +29,7 @@ enum sl_option_id {
     SL_OPTION_LOCAL_RETENTION,
     SL_OPTION_LOCAL_SIZE_MAX,
     SL_OPTION_GATEWAY_LISTEN,
+    SL_OPTION_GATEWAY_ORIGINS,
     SL_OPTION_GATEWAY_HEARTBEAT,
     SL_OPTION_GATEWAY_REPLAY_EVENTS,
     SL_OPTION_GATEWAY_REPLAY_SIZE,
@@ -55,7 +56,8 @@ enum sl_option_type {
     SL_OPTION_ADDRESS,   /* host:port */
     SL_OPTION_ADDRESSES, /* one or several */
     SL_OPTION_URL,
-    SL_OPTION_URLS /* one or several */
+    SL_OPTION_URLS,   /* one or several */
+    SL_OPTION_ORIGINS /* scheme://host[:port], one or several */
 };
 
 struct sl_option {

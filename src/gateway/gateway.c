@@ -202,6 +202,7 @@ static void free_gateway(struct sl_gateway *gateway)
         sl_route_deinit(&gateway->routes[i]);
     }
     sl_free(gateway->routes);
+    sl_cors_close(gateway);
     sl_frame_unref(gateway->heartbeat);
     sl_free(gateway);
     if (on_stopped != NULL) {
@@ -261,7 +262,8 @@ static int open_parts(struct sl_gateway *gateway, const struct sl_gateway_option
     if (gateway->heartbeat == NULL) {
         return sl_fail_memory(error, "the gateway");
     }
-    if (compile_routes(gateway, options, error) != 0 || open_clients(gateway, error) != 0 ||
+    if (sl_cors_open(gateway, options->origins, options->origin_count, error) != 0 ||
+        compile_routes(gateway, options, error) != 0 || open_clients(gateway, error) != 0 ||
         (gateway->topics != NULL && sl_feed_open(gateway, error) != 0)) {
         return -1;
     }
@@ -288,6 +290,7 @@ int sl_gateway_open(uv_loop_t *loop, struct sl_broker *broker,
     }
     gateway->options.listen = NULL;
     gateway->options.routes = NULL;
+    gateway->options.origins = NULL;
     *ret_gateway = gateway;
     return 0;
 }

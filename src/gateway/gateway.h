@@ -54,6 +54,8 @@ struct sl_gateway_options {
     size_t listen_count;
     const struct sl_route *routes;
     size_t route_count;
+    const char *const *origins; /* "https://shop.example": whose pages may read streams; may be */
+    size_t origin_count;        /* none, then only pages of the gateway's own origin can */
     size_t connections_max;       /* 20,000; see http/server.h */
     int64_t heartbeat_ms;         /* 15 s of silence before a comment is sent */
     int64_t retry_ms;             /* 2 s: clients come back after this, give or take a half */

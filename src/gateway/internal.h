@@ -12,6 +12,7 @@
 
 enum {
     SL_WHEEL_SLOTS = 64,
+    SL_CORS_HEADERS_MAX = 3,
     SL_SNAPSHOT_SIZE_MAX = 1024 * 1024,
     SL_SNAPSHOT_ATTEMPTS_MAX = 3,
     SL_FEED_WAIT_MS = 10000, /* how long a stream waits for a feed that is not ready */
@@ -39,6 +40,7 @@ struct sl_gateway {
     struct sl_http_client *snapshots; /* with a shorter patience */
     struct sl_compiled_route *routes;
     size_t route_count;
+    char **origins; /* ends with NULL */
     struct sl_topic *topics;
     struct sl_feed *feed; /* NULL without stream routes */
     struct sl_stream *streams;
@@ -76,6 +78,29 @@ bool sl_gateway_may_log(struct sl_gateway *gateway);
  */
 void sl_stream_open(struct sl_gateway *gateway, struct sl_compiled_route *route,
     struct sl_exchange *exchange);
+
+/**
+ * Check and keep the origins whose pages may read streams.
+ */
+int sl_cors_open(struct sl_gateway *gateway, const char *const *origins, size_t count,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Forget them. Of a gateway that never had any: nothing happens.
+ */
+void sl_cors_close(struct sl_gateway *gateway);
+
+/**
+ * Answer a preflight, or refuse a page of a foreign origin. True if the request was answered.
+ */
+bool sl_cors_answer(const struct sl_gateway *gateway, struct sl_exchange *exchange);
+
+/**
+ * Fill in the fields that let the request's page read the answer; returns how many. Their values
+ * are views of the request.
+ */
+size_t sl_cors_add(const struct sl_gateway *gateway, const struct sl_exchange *exchange,
+    struct sl_http1_header headers[SL_CORS_HEADERS_MAX]);
 
 /**
  * Look at the streams whose time has come: heartbeats, and feeds waited for in vain.

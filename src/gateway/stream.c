@@ -32,7 +32,7 @@ static void count_queued(struct sl_stream *stream, size_t queued)
 /* Send the head, and how long to wait before coming back. */
 static int start_response(struct sl_stream *stream)
 {
-    const struct sl_http1_header headers[] = {
+    struct sl_http1_header headers[4 + SL_CORS_HEADERS_MAX] = {
         {SL_TEXT("Content-Type"), SL_TEXT("text/event-stream")},
         {SL_TEXT("Cache-Control"), SL_TEXT("no-store, no-transform")},
         {SL_TEXT("X-Accel-Buffering"), SL_TEXT("no")},
@@ -41,13 +41,14 @@ static int start_response(struct sl_stream *stream)
     struct sl_http_response response = {
         .status = 200,
         .headers = headers,
-        .header_count = sizeof(headers) / sizeof(headers[0]),
+        .header_count = 4,
         .content_length = -1,
     };
     char retry[40];
     if (stream->is_started) {
         return 0;
     }
+    response.header_count += sl_cors_add(stream->gateway, stream->exchange, &headers[4]);
     if (sl_exchange_start(stream->exchange, &response) != 0) {
         return -1;
     }
@@ -511,6 +512,9 @@ static bool answer_without_stream(struct sl_gateway *gateway,
     const struct sl_compiled_route *route, struct sl_exchange *exchange)
 {
     struct sl_event_id id;
+    if (sl_cors_answer(gateway, exchange)) {
+        return true;
+    }
     if (!is_method(exchange, "GET") && !is_method(exchange, "HEAD")) {
         static const char body[] = "{\"error\": \"a stream is read with GET\"}\n";
         struct sl_http1_header headers[] = {

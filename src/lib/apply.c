@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "lib/database.h"
+#include "store/held_copy.h"
 #include "event/headers.h"
 
 /* A transaction is ended after this time, so that other writers of the database get their turn. */
@@ -228,69 +229,29 @@ int sl_applier_apply(struct sl_applier *applier, const struct sl_record *records
     return 0;
 }
 
-/* A copy of a held event, since its row changes while it is tried. */
-struct retry {
-    struct sl_event event;
-    int64_t number;
-    int attempts;
-    char *bytes;
-    bool is_due;
-    bool is_out_of_memory;
-};
-
-static void copy_part(struct sl_text *part, char **place)
-{
-    if (part->size > 0) {
-        memcpy(*place, part->data, part->size);
-    }
-    part->data = *place;
-    *place += part->size;
-}
-
-static void copy_held(void *context, const struct sl_held *held)
-{
-    struct retry *retry = context;
-    retry->event = held->event;
-    retry->number = held->number;
-    retry->attempts = held->attempts;
-    retry->is_due = true;
-    struct sl_event *event = &retry->event;
-    char *place = sl_allocate(event->topic.size + event->key.size + event->type.size +
-        event->payload.size + event->headers.size);
-    retry->bytes = place;
-    if (place == NULL) {
-        retry->is_out_of_memory = true;
-        return;
-    }
-    copy_part(&event->topic, &place);
-    copy_part(&event->key, &place);
-    copy_part(&event->type, &place);
-    copy_part(&event->payload, &place);
-    copy_part(&event->headers, &place);
-}
-
-static int settle(struct sl_applier *applier, const struct retry *retry, enum sl_answer answer,
-    const struct sluice_error *reason, bool *ret_is_outage, struct sluice_error *error)
+static int settle(struct sl_applier *applier, const struct sl_held_copy *held,
+    enum sl_answer answer, const struct sluice_error *reason, bool *ret_is_outage,
+    struct sluice_error *error)
 {
     struct sl_store *store = sl_database_store(applier->database);
     int64_t now_ms = sl_clock_wall_ms();
     struct sl_decision decision =
-        sl_delivery_decide(&applier->policy, retry->attempts, answer, now_ms, sl_random_u64());
+        sl_delivery_decide(&applier->policy, held->attempts, answer, now_ms, sl_random_u64());
     switch (decision.verdict) {
     case SL_VERDICT_DONE:
-        return sl_store_held_remove(store, retry->number, now_ms, error);
+        return sl_store_held_remove(store, held->number, now_ms, error);
     case SL_VERDICT_AGAIN:
         *ret_is_outage = true;
         return 0;
     case SL_VERDICT_RETRY:
-        return sl_store_held_update(store, retry->number, SL_HELD_RETRYING, decision.attempts,
+        return sl_store_held_update(store, held->number, SL_HELD_RETRYING, decision.attempts,
             decision.retry_at_ms, reason->text, error);
     case SL_VERDICT_DEAD_LETTER:
     case SL_VERDICT_HALT:
         break;
     }
     return sl_store_held_update(
-        store, retry->number, SL_HELD_FAILED, decision.attempts, 0, reason->text, error);
+        store, held->number, SL_HELD_FAILED, decision.attempts, 0, reason->text, error);
 }
 
 int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *ret_is_outage,
@@ -298,28 +259,28 @@ int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *
 {
     struct sl_store *store = sl_database_store(applier->database);
     int64_t now_ms = sl_clock_wall_ms();
-    struct retry retry = {0};
+    struct sl_held_copy held = {0};
     applier->is_retry_next = false;
     if (sl_store_held_due(
-            store, applier->name, 0, now_ms, copy_held, &retry, ret_due_ms, error) != 0) {
+            store, applier->name, 0, now_ms, sl_held_copy_take, &held, ret_due_ms, error) != 0) {
         return -1;
     }
-    if (!retry.is_due) {
-        return 0;
-    }
-    if (retry.is_out_of_memory) {
+    if (held.is_out_of_memory) {
         return sl_fail_memory(error, "a held event");
+    }
+    if (!held.is_due) {
+        return 0;
     }
     struct tally tally = {0};
     int status = sl_store_begin(store, error);
     if (status == 0) {
         enum sl_answer answer;
         struct sluice_error reason;
-        status = attempt(applier, &retry.event, &tally, &answer, &reason, error);
-        status = status == 0 ? settle(applier, &retry, answer, &reason, ret_is_outage, error) : -1;
+        status = attempt(applier, &held.event, &tally, &answer, &reason, error);
+        status = status == 0 ? settle(applier, &held, answer, &reason, ret_is_outage, error) : -1;
         status = finish(applier, &tally, status, error);
     }
-    sl_free(retry.bytes);
+    sl_held_copy_deinit(&held);
     applier->is_retry_next = status == 0 && !*ret_is_outage;
     return status;
 }

@@ -1,56 +1,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/random.h"
 #include "relay/state.h"
+#include "store/held_copy.h"
 
 enum { RETRIES_A_TURN = 64, REST_MS = 200 };
 
-/* A copy of a held event, since its row changes while it is sent. */
-struct retry {
-    struct sl_event event;
-    int64_t number;
-    int attempts;
-    char *bytes;
-    bool is_due;
-    bool is_out_of_memory;
-    bool is_halting; /* it has failed for good, and that stops the relay */
-};
-
-static void copy_part(struct sl_text *part, char **place)
-{
-    if (part->size > 0) {
-        memcpy(*place, part->data, part->size);
-    }
-    part->data = *place;
-    *place += part->size;
-}
-
-static void copy_held(void *context, const struct sl_held *held)
-{
-    struct retry *retry = context;
-    struct sl_event *event = &retry->event;
-    *event = held->event;
-    retry->number = held->number;
-    retry->attempts = held->attempts;
-    char *place = sl_allocate(event->topic.size + event->key.size + event->type.size +
-        event->payload.size + event->headers.size);
-    if (place == NULL) {
-        retry->is_out_of_memory = true;
-        return;
-    }
-    retry->bytes = place;
-    retry->is_due = true;
-    copy_part(&event->topic, &place);
-    copy_part(&event->key, &place);
-    copy_part(&event->type, &place);
-    copy_part(&event->payload, &place);
-    copy_part(&event->headers, &place);
-}
-
 /* Note a failed attempt; a head that is skipped lets its key flow with the same commit. */
-static int change(struct sl_relay *relay, const struct retry *retry,
+static int change(struct sl_relay *relay, const struct sl_held_copy *held,
     const struct sl_decision *decision, const struct sluice_error *reason,
     struct sluice_error *error)
 {
@@ -58,11 +16,11 @@ static int change(struct sl_relay *relay, const struct retry *retry,
     if (sl_store_begin(relay->store, error) != 0) {
         return -1;
     }
-    int status = sl_store_held_update(relay->store, retry->number,
+    int status = sl_store_held_update(relay->store, held->number,
         is_final ? SL_HELD_FAILED : SL_HELD_RETRYING, decision->attempts, decision->retry_at_ms,
         reason->text, error);
     if (status == 0 && is_final && relay->options.policy.on_poison == SL_POISON_SKIP) {
-        status = sl_store_held_next(relay->store, retry->number, sl_clock_wall_ms(), error);
+        status = sl_store_held_next(relay->store, held->number, sl_clock_wall_ms(), error);
     }
     if (status == 0) {
         return sl_store_commit(relay->store, error);
@@ -71,27 +29,29 @@ static int change(struct sl_relay *relay, const struct retry *retry,
     return -1;
 }
 
-static int settle(struct sl_relay *relay, struct retry *retry, enum sl_answer answer,
-    const struct sluice_error *reason, struct sluice_error *error)
+/* What becomes of an event that was delivered (`reason` is NULL) or refused. */
+static int settle(struct sl_relay *relay, const struct sl_held_copy *held,
+    const struct sluice_error *reason, bool *ret_is_halting, struct sluice_error *error)
 {
     int64_t now_ms = sl_clock_wall_ms();
+    enum sl_answer answer = reason == NULL ? SL_ANSWER_DELIVERED : SL_ANSWER_FAILED;
     struct sl_decision decision = sl_delivery_decide(
-        &relay->options.policy, retry->attempts, answer, now_ms, sl_random_u64());
+        &relay->options.policy, held->attempts, answer, now_ms, sl_random_u64());
     if (decision.verdict == SL_VERDICT_DONE) {
         atomic_fetch_add(&relay->stats.redriven_total, 1);
-        return sl_store_held_remove(relay->store, retry->number, now_ms, error);
+        return sl_store_held_remove(relay->store, held->number, now_ms, error);
     }
     atomic_fetch_add(&relay->stats.rejected_total, 1);
     bool is_final = decision.verdict != SL_VERDICT_RETRY;
     sl_log(SL_LOG_WARN, "the broker refused an event", "id=%s attempt=%d state=%s reason=\"%s\"",
-        retry->event.id, decision.attempts,
+        held->event.id, decision.attempts,
         sl_held_state_name(is_final ? SL_HELD_FAILED : SL_HELD_RETRYING), reason->text);
-    if (change(relay, retry, &decision, reason, error) != 0) {
+    if (change(relay, held, &decision, reason, error) != 0) {
         return -1;
     }
     if (decision.verdict == SL_VERDICT_HALT) {
-        sl_relay_blame(relay, retry->event.id, reason);
-        retry->is_halting = true;
+        sl_relay_blame(relay, held->event.id, reason);
+        *ret_is_halting = true;
     }
     return 0;
 }
@@ -99,32 +59,28 @@ static int settle(struct sl_relay *relay, struct retry *retry, enum sl_answer an
 int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
     struct sluice_error *error)
 {
-    struct retry retry = {0};
+    struct sl_held_copy held = {0};
     int64_t now_ms = sl_clock_wall_ms();
-    if (sl_store_held_due(relay->store, SL_STAGE_RELAY, relay->pump.position, now_ms, copy_held,
-            &retry, ret_due_ms, error) != 0) {
+    if (sl_store_held_due(relay->store, SL_STAGE_RELAY, relay->pump.position, now_ms,
+            sl_held_copy_take, &held, ret_due_ms, error) != 0) {
         return -1;
     }
-    if (retry.is_out_of_memory) {
+    if (held.is_out_of_memory) {
         return sl_fail_memory(error, "a held event");
     }
-    if (!retry.is_due) {
+    if (!held.is_due) {
         return 0;
     }
     struct sluice_error reason;
-    int status = 0;
-    enum sl_answer answer = SL_ANSWER_DELIVERED;
-    if (sl_broker_append_once(relay->broker, &retry.event, &reason) != 0) {
-        answer = reason.reaction == SLUICE_REJECT ? SL_ANSWER_FAILED : SL_ANSWER_OUTAGE;
-    }
-    if (answer == SL_ANSWER_OUTAGE) {
-        *error = reason;
-        status = -1;
+    int status = sl_broker_append_once(relay->broker, &held.event, &reason);
+    if (status == 0) {
+        status = settle(relay, &held, NULL, ret_is_halting, error);
+    } else if (reason.reaction == SLUICE_REJECT) {
+        status = settle(relay, &held, &reason, ret_is_halting, error);
     } else {
-        status = settle(relay, &retry, answer, &reason, error);
+        *error = reason;
     }
-    *ret_is_halting = status == 0 && retry.is_halting;
-    sl_free(retry.bytes);
+    sl_held_copy_deinit(&held);
     return status;
 }
 

@@ -24,30 +24,6 @@ int sl_sqlite_outbox_insert(
     return sl_sqlite_step_done(sqlite, statement, "cannot write the outbox", error);
 }
 
-/* Copy bytes into the batch's memory; the place is an offset until the batch is complete. */
-static int keep(struct sl_outbox_batch *batch, struct sl_text bytes, struct sl_text *ret_text)
-{
-    size_t needed = batch->bytes_size + bytes.size;
-    if (needed > batch->bytes_capacity) {
-        size_t capacity = batch->bytes_capacity == 0 ? 65536 : batch->bytes_capacity;
-        while (capacity < needed) {
-            capacity *= 2;
-        }
-        char *grown = sl_reallocate(batch->bytes, capacity);
-        if (grown == NULL) {
-            return -1;
-        }
-        batch->bytes = grown;
-        batch->bytes_capacity = capacity;
-    }
-    if (bytes.size > 0) {
-        memcpy(batch->bytes + batch->bytes_size, bytes.data, bytes.size);
-    }
-    *ret_text = (struct sl_text) {(const char *) batch->bytes_size, bytes.size};
-    batch->bytes_size += bytes.size;
-    return 0;
-}
-
 static int grow_rows(struct sl_outbox_batch *batch, size_t count_max)
 {
     if (batch->capacity >= count_max) {
@@ -76,21 +52,16 @@ static int keep_row(struct sl_outbox_batch *batch, sqlite3_stmt *statement)
     if (id_size > 0) {
         memcpy(event->id, id.data, id_size);
     }
-    if (keep(batch, sl_sqlite_column(statement, 2), &event->topic) != 0 ||
-        keep(batch, sl_sqlite_column(statement, 3), &event->key) != 0 ||
-        keep(batch, sl_sqlite_column(statement, 4), &event->type) != 0 ||
-        keep(batch, sl_sqlite_column(statement, 5), &event->payload) != 0 ||
-        keep(batch, sl_sqlite_column(statement, 6), &event->headers) != 0) {
+    if (sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 2), &event->topic) != 0 ||
+        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 3), &event->key) != 0 ||
+        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 4), &event->type) != 0 ||
+        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 5), &event->payload) != 0 ||
+        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 6), &event->headers) != 0) {
         return -1;
     }
     event->time_ms = sqlite3_column_int64(statement, 7);
     batch->positions[batch->count++] = sqlite3_column_int64(statement, 0);
     return 0;
-}
-
-static void place(const struct sl_outbox_batch *batch, struct sl_text *text)
-{
-    text->data = batch->bytes + (size_t) text->data;
 }
 
 int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count_max,
@@ -105,7 +76,7 @@ int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count
         return -1;
     }
     batch->count = 0;
-    batch->bytes_size = 0;
+    batch->bytes.size = 0;
     if (grow_rows(batch, count_max) != 0) {
         return sl_fail_memory(error, "a batch of the outbox");
     }
@@ -117,7 +88,7 @@ int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count
             sqlite3_reset(statement);
             return sl_fail_memory(error, "a batch of the outbox");
         }
-        if (batch->bytes_size >= size_max) {
+        if (batch->bytes.size >= size_max) {
             result = SQLITE_DONE;
             break;
         }
@@ -127,11 +98,11 @@ int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count
         : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
     sqlite3_reset(statement);
     for (size_t i = 0; i < batch->count; i++) {
-        place(batch, &batch->events[i].topic);
-        place(batch, &batch->events[i].key);
-        place(batch, &batch->events[i].type);
-        place(batch, &batch->events[i].payload);
-        place(batch, &batch->events[i].headers);
+        sl_bytes_settle(&batch->bytes, &batch->events[i].topic);
+        sl_bytes_settle(&batch->bytes, &batch->events[i].key);
+        sl_bytes_settle(&batch->bytes, &batch->events[i].type);
+        sl_bytes_settle(&batch->bytes, &batch->events[i].payload);
+        sl_bytes_settle(&batch->bytes, &batch->events[i].headers);
     }
     return status;
 }

@@ -153,7 +153,7 @@ void sl_outbox_batch_deinit(struct sl_outbox_batch *batch)
 {
     sl_free(batch->events);
     sl_free(batch->positions);
-    sl_free(batch->bytes);
+    sl_bytes_deinit(&batch->bytes);
     *batch = (struct sl_outbox_batch) {0};
 }
 

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "event/event.h"
 #include "flow/delivery.h"
 
@@ -63,9 +64,7 @@ struct sl_outbox_batch {
     int64_t *positions;
     size_t count;
     size_t capacity;
-    char *bytes;
-    size_t bytes_size;
-    size_t bytes_capacity;
+    struct sl_bytes bytes;
 };
 
 struct sl_outbox_state {

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -181,7 +182,10 @@ static int consume(const char *url, const char *broker, int count)
     if (sluice_consumer_run(consuming.consumer, &error) != 0) {
         die("cannot consume", error.text);
     }
-    printf("{\"per_s\": %.0f}\n", count / (now_s() - start_s));
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf("{\"per_s\": %.0f, \"memory_kib\": %ld}\n", count / (now_s() - start_s),
+        usage.ru_maxrss);
     sluice_consumer_close(consuming.consumer);
     return 0;
 }

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from . import read
-from .model import Consumer, Ledger, World
+from .model import Consumer, Event, Ledger, World
 
 STARTING_POINTS = 10_000
 STATUS_TOPIC = "order.status-changed.v1"
@@ -56,10 +56,32 @@ def order_books(data: Path) -> list[str]:
             if status not in wanted or not wanted[status](paid[order], refunded[order])]
 
 
+# what is asked, and the answers: for each key as many of the one as of the other
+QUESTIONS = [
+    ("order.payment-requested.v1", {"payment.completed.v1", "payment.failed.v1"}),
+    ("order.payment-compensation-requested.v1",
+     {"payment.compensated.v1", "payment.compensation-failed.v1"}),
+]
+
+
+def answer_books(committed: list[Event], dead: set[str]) -> list[str]:
+    """Each question is answered once, but for those in the dead letters. A handler that ran twice
+    would have answered twice."""
+    texts = []
+    for question, answers in QUESTIONS:
+        asked = Counter(event.key for event in committed
+                        if event.topic == question and event.id not in dead)
+        answered = Counter(event.key for event in committed if event.topic in answers)
+        texts += [f"{question} of order {key}: asked {asked[key]}, answered {answered[key]} times"
+                  for key in asked | answered if asked[key] != answered[key]]
+    return texts
+
+
 def read_world(data: Path, client_notes: Path | None = None) -> World:
     sources = [data / "orders.db", data / "payment.db"]
+    committed = [event for source in sources for event in read.outbox(source)]
     world = World(
-        committed=[event for source in sources for event in read.outbox(source)],
+        committed=committed,
         records=read.log(data / "log.db"),
         ledgers=[Ledger(STATUS_TOPIC, FINAL_TYPES, read.ledger(
             data / "orders.db", "SELECT order_id, version, type, event_id FROM order_history"))],
@@ -72,4 +94,6 @@ def read_world(data: Path, client_notes: Path | None = None) -> World:
             name, topic, read.markers(path, name),
             read.column(path, effects) if effects is not None else None,
             read.dead_letters(path, name)))
+    dead = set().union(*(consumer.dead_letters for consumer in world.consumers))
+    world.books += answer_books(committed, dead)
     return world

@@ -167,6 +167,12 @@ def take_twice(run: Run) -> None:
     run.payment.execute("UPDATE user_point SET point = point - 600")
 
 
+def answer_twice(run: Run) -> None:
+    """The refund's handler ran again: no points moved, but it told so a second time."""
+    run.publish(run.payment, "payment.compensated.v1", 2, "again")
+    run.mark(run.orders, "order-payment-compensated", "again")
+
+
 def seen(run: Run, client: int) -> list:
     return run.clients[client]["seen"]
 
@@ -206,6 +212,7 @@ FAULTS: dict[str, tuple[Callable[[Run], object], set[str]]] = {
         lambda run: run.payment.execute(
             "INSERT INTO charge_log SELECT * FROM charge_log"), {"effect_repeated", "books"}),
     "points_are_taken_twice": (take_twice, {"books"}),
+    "a_handler_runs_twice": (answer_twice, {"books"}),
     "an_order_hangs": (
         lambda run: run.orders.execute("UPDATE orders SET status = 'PROCESSING' WHERE order_id = 1"),
         {"books"}),

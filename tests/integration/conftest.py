@@ -9,6 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+pytest.register_assert_rewrite("harness")
+
 from harness.gateway import Gateway, Upstream  # noqa: E402
 from harness.orders import Orders  # noqa: E402
 from harness.process import Process  # noqa: E402

@@ -36,6 +36,11 @@ def test_each_command_helps_with_examples_first(command: str) -> None:
     assert examples.strip().startswith(("sluice ", "SLUICE_"))
 
 
+@pytest.mark.parametrize("words", [["help", "dead-letter"], ["dead-letter", "--help"]])
+def test_help_for_a_group_lists_its_commands(words: list[str]) -> None:
+    assert "sluice dead-letter redrive" in works(*words)
+
+
 def test_help_config_names_each_key_with_its_variable() -> None:
     text = works("help", "config")
     for key in ["database", "relay.attempts_max", "gateway.heartbeat", "console.listen"]:

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 
 import pytest
 from harness.gateway import Gateway, Upstream, answer, read_all, stream_route
 from harness.http import call
+from harness.process import program
 from harness.sse import Follower, Message, Refused, Stream
 from harness.waiting import DEADLINE_SECONDS, wait_until
 
@@ -185,6 +187,58 @@ def test_a_service_that_is_down_lets_an_event_source_come_back(orders: Orders) -
     assert list(other.body) == ["error"]
 
 
+def test_a_snapshot_that_cannot_be_used_is_as_good_as_none(orders: Orders) -> None:
+    for body in (b"not json", b"[]", b'{"type": "x"}', b" " * (1 << 20) + b"{}"):
+        orders.upstream.behaviours["/orders/1"] = lambda handler: answer(handler, 200, body)
+        with orders.open("1") as stream:
+            assert stream.read().name == "unavailable"
+    assert orders.gateway.stats()["ended_unavailable"] == 4
+
+
+def test_two_routes_can_tell_of_the_same_topic_by_other_rules(open_gateway, upstream) -> None:
+    routes = [stream_route(upstream),
+              {"path": "/raw/{id}", "topic": "orders", "key": "{id}"},
+              {"path": "/notes/{id}", "topic": "notes", "key": "{id}", "event": "/type"}]
+    orders = Orders(upstream, open_gateway(routes))
+    orders.change("1", 1, "accepted")
+    orders.gateway.wait_stat("events_received", 1)
+    with orders.open("1") as stream, Reader(orders.gateway.url + "/raw/1") as raw, \
+            Reader(orders.gateway.url + "/notes/1") as notes:
+        assert stream.read().name == "accepted"
+        orders.gateway.wait_stat("streams_opened", 3)
+        orders.gateway.publish("1", {"type": "noted"}, topic="notes")
+        orders.change("1", 2, "completed")
+        assert stream.read_rest() == ["completed", "end"]
+        assert (raw.read().name, notes.read().name) == ("message", "noted")
+
+
+@pytest.mark.parametrize("change, reason", [
+    ({"listen": "nonsense"}, "nonsense"),
+    ({"routes": [{"path": "/x"}]}, "route /x"),
+    ({"routes": [{"path": "/x/{id}", "topic": "t", "key": "{other}"}]}, "{other}"),
+    ({"routes": [{"path": "/x", "topic": "t", "key": "{token.sub}"}]}, "later version"),
+    ({"routes": [{"path": "/x", "upstream": "https://a"}]}, "https://a"),
+    ({"origin": "*"}, "no origin"),
+])
+def test_a_gateway_that_cannot_start_says_why(tmp_path, change: dict, reason: str) -> None:
+    config = {"routes": [{"path": "/**", "upstream": "http://127.0.0.1:9"}], **change}
+    done = subprocess.run([program("tests/support/gateway_host"), tmp_path / "events.db",
+                           json.dumps(config)], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=DEADLINE_SECONDS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert reason in done.stderr
+
+
+def test_an_address_that_is_taken_is_named(orders: Orders, tmp_path) -> None:
+    address = "{}:{}".format(*orders.gateway.address)
+    done = subprocess.run(
+        [program("tests/support/gateway_host"), tmp_path / "other.db",
+         json.dumps({"listen": address, "routes": orders.gateway.config["routes"]})],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+    assert done.returncode == 1
+    assert address in done.stderr and "another program uses this address" in done.stderr
+
+
 def test_an_event_source_follows_through_an_outage_of_the_service(orders: Orders) -> None:
     orders.upstream.behaviours["/orders/1"] = lambda handler: answer(handler, 503)
     follower = orders.follow("1")
@@ -274,6 +328,48 @@ def test_streams_are_read_with_get_only(orders: Orders) -> None:
     head = call("HEAD", orders.url("1"))
     assert (head.status, head.headers["content-type"]) == (200, "text/event-stream")
     orders.gateway.wait_streams(0)
+
+
+SHOP = "https://shop.example"
+
+
+def test_a_page_of_a_named_origin_may_read_a_stream(open_orders) -> None:
+    orders = open_orders({"origin": SHOP})
+    orders.change("1", 1, "completed")
+    stream = call("GET", orders.url("1"), headers={"Origin": SHOP})
+    assert stream.headers["access-control-allow-origin"] == SHOP
+    assert stream.headers["access-control-allow-credentials"] == "true"
+    assert stream.headers["vary"] == "Origin"
+    preflight = call("OPTIONS", orders.url("1"), headers={
+        "Origin": SHOP, "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "last-event-id"})
+    assert preflight.status == 204
+    assert preflight.headers["access-control-allow-origin"] == SHOP
+    assert "Last-Event-ID" in preflight.headers["access-control-allow-headers"]
+
+
+def test_a_page_of_another_origin_gets_no_stream(open_orders) -> None:
+    orders = open_orders({"origin": SHOP})
+    orders.change("1", 1, "completed")
+    for origin in ("https://evil.example", "https://shop.example.evil.example", "null", SHOP + "/",
+                   "http://shop.example", SHOP.upper()):
+        for method in ("GET", "OPTIONS"):
+            refused = call(method, orders.url("1"), headers={"Origin": origin})
+            assert refused.status == 403, origin
+            assert "access-control-allow-origin" not in refused.headers
+    own = "http://{}:{}".format(*orders.gateway.address)
+    for headers in ({}, {"Origin": own}):
+        answered = call("GET", orders.url("1"), headers=headers)
+        assert (answered.status, answered.headers["vary"]) == (200, "Origin")
+        assert "access-control-allow-origin" not in answered.headers
+
+
+def test_without_named_origins_browsers_are_told_nothing(orders: Orders) -> None:
+    orders.change("1", 1, "completed")
+    answered = call("GET", orders.url("1"), headers={"Origin": SHOP})
+    assert answered.status == 200
+    assert "access-control-allow-origin" not in answered.headers
+    assert call("OPTIONS", orders.url("1"), headers={"Origin": SHOP}).status == 405
 
 
 def test_a_quiet_stream_has_heartbeats_and_a_lively_one_needs_none(open_orders) -> None:

@@ -105,3 +105,14 @@ def test_the_install_has_the_command_the_headers_and_the_extension(installed: Pa
     names = {path.name for path in installed.rglob("*") if path.is_file()}
     assert {"sluice", "sluice.pc", "libsluice.a", "sluice_sqlite.so"} <= names
     assert {header.name for header in HEADERS} <= names
+
+
+def test_every_public_function_and_the_command_have_a_manual_page(installed: Path) -> None:
+    pages = {path.name for path in installed.rglob("man?/*")}
+    assert {f"{name}.3" for name in declared()} | {"sluice.1"} <= pages
+    for page in installed.rglob("man?/*"):
+        text = page.read_text()
+        assert text.startswith(".TH ") and ".SH NAME" in text and ".SH DESCRIPTION" in text
+    consumer = next(installed.rglob("man3/sluice_consumer_run.3")).read_text()
+    assert "int sluice_consumer_run(sluice_consumer *consumer, struct sluice_error *error);" \
+        in consumer.replace("\\-", "-")

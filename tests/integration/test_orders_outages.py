@@ -50,10 +50,6 @@ def publish_into(database: Path, topic: str, key: str, payload: str) -> None:
         sql.execute("COMMIT")
 
 
-def assert_all_is_well(parts: Parts) -> None:
-    wait_until(lambda: parts.check()["breaches"] == [], f"a good report: {parts.check()}")
-
-
 def test_a_locked_database_is_told_and_an_order_can_be_placed_when_it_is_free(
         parts: Parts) -> None:
     with closing(sqlite3.connect(parts.data / "orders.db", isolation_level=None)) as other:
@@ -64,7 +60,7 @@ def test_a_locked_database_is_told_and_an_order_can_be_placed_when_it_is_free(
         assert call("GET", parts.gateway + "/items").status == 200
         other.execute("ROLLBACK")
     parts.wait_type(parts.place()["order_id"], "completed")
-    assert_all_is_well(parts)
+    parts.check_until_quiet()
 
 
 def test_orders_wait_for_a_relay_that_is_away_and_lose_nothing(parts: Parts) -> None:
@@ -74,7 +70,7 @@ def test_orders_wait_for_a_relay_that_is_away_and_lose_nothing(parts: Parts) -> 
     parts.start_part("relay")
     for order_id in ids:
         parts.wait_type(order_id, "completed")
-    assert_all_is_well(parts)
+    parts.check_until_quiet()
 
 
 def test_a_cancel_before_the_payment_is_asked_for_ends_at_once_without_a_payment(
@@ -89,7 +85,7 @@ def test_a_cancel_before_the_payment_is_asked_for_ends_at_once_without_a_payment
         "the order's request is applied")
     assert parts.history(order_id) == [(1, "order_accepted"), (2, "cancelled")]
     assert parts.rows("payment.db", "SELECT count(*) FROM payment_log") == [(0,)]
-    assert_all_is_well(parts)
+    parts.check_until_quiet()
 
 
 def test_a_stream_rides_out_an_order_service_that_is_away(parts: Parts) -> None:
@@ -109,7 +105,7 @@ def test_a_stream_rides_out_an_order_service_that_is_away(parts: Parts) -> None:
     parts.start_part("payment")
     follower.wait_ended()
     assert statuses(follower.messages)[-1] == (3, "completed")
-    assert_all_is_well(parts)
+    parts.check_until_quiet()
 
 
 def test_a_poison_event_is_kept_with_its_reason_and_other_orders_flow(parts: Parts) -> None:
@@ -121,8 +117,7 @@ def test_a_poison_event_is_kept_with_its_reason_and_other_orders_flow(parts: Par
     assert (stage, key, state) == ("order-payment-requested-v1", "4711", "FAILED_PERMANENTLY")
     assert reason.startswith("the payload is no JSON: ")
     parts.wait_type(parts.place()["order_id"], "completed")
-    assert parts.check()["counts"]["dead_letters"] == 1
-    assert_all_is_well(parts)
+    assert parts.check_until_quiet()["counts"]["dead_letters"] == 1
 
 
 @need_root
@@ -151,7 +146,7 @@ def test_a_full_disk_is_told_and_everything_goes_on_when_there_is_space(tmp_path
             assert all(process.is_running() for process in parts.running.values())
             filler.unlink()
             parts.wait_type(parts.place(user=8)["order_id"], "completed")
-            assert_all_is_well(parts)
+            parts.check_until_quiet()
         finally:
             parts.close()
 

@@ -77,6 +77,7 @@ static int open_gateway(struct host *host, const json_t *config, struct sluice_e
 {
     const char *listen = text_of(config, "listen");
     const json_t *routes = json_object_get(config, "routes");
+    const char *origin = text_of(config, "origin");
     listen = listen == NULL ? "127.0.0.1:0" : listen;
     for (size_t i = 0; i < json_array_size(routes) && i < ROUTES_MAX; i++) {
         read_route(host, i, json_array_get(routes, i));
@@ -86,6 +87,8 @@ static int open_gateway(struct host *host, const json_t *config, struct sluice_e
         .listen_count = 1,
         .routes = host->routes,
         .route_count = json_array_size(routes),
+        .origins = &origin,
+        .origin_count = origin == NULL ? 0 : 1,
         .connections_max = (size_t) number_of(config, "connections_max"),
         .heartbeat_ms = number_of(config, "heartbeat_ms"),
         .retry_ms = number_of(config, "retry_ms"),

@@ -42,5 +42,20 @@ START_TEST(listen_addresses_and_file_urls_come_apart)
 }
 END_TEST
 
+START_TEST(origins_are_a_scheme_a_host_and_a_port)
+{
+    static const char *const good[] = {
+        "https://shop.example", "http://localhost:3000", "https://[::1]:8443"};
+    static const char *const bad[] = {"", "*", "shop.example", "https://", "https://a/",
+        "https://a, https://b", "https://*.a", "null", "https://u@a", "https://a?b", "ftp://a"};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        ck_assert_msg(sl_url_is_origin(sl_text_of(good[i])), "%s", good[i]);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        ck_assert_msg(!sl_url_is_origin(sl_text_of(bad[i])), "%s", bad[i]);
+    }
+}
+END_TEST
+
 UNIT_MAIN("url", http_urls_come_apart, urls_with_users_bad_ports_or_other_schemes_are_refused,
-    listen_addresses_and_file_urls_come_apart)
+    listen_addresses_and_file_urls_come_apart, origins_are_a_scheme_a_host_and_a_port)
