@@ -260,7 +260,10 @@ void sl_sqlite_bind_bytes(sqlite3_stmt *statement, int index, struct sl_text byt
 
 struct sl_text sl_sqlite_column(sqlite3_stmt *statement, int index)
 {
-    const void *data = sqlite3_column_blob(statement, index);
+    /* A text is asked for as UTF-8: somebody else's database may keep it in UTF-16. */
+    const void *data = sqlite3_column_type(statement, index) == SQLITE_TEXT
+        ? (const void *) sqlite3_column_text(statement, index)
+        : sqlite3_column_blob(statement, index);
     return (struct sl_text) {data, (size_t) sqlite3_column_bytes(statement, index)};
 }
 

@@ -205,6 +205,30 @@ START_TEST(a_new_identity_differs_and_forgets_the_position)
 }
 END_TEST
 
+START_TEST(a_database_that_keeps_its_texts_in_utf_16_is_read_as_utf_8)
+{
+    temp_make(&temp);
+    sqlite3 *handle;
+    ck_assert_int_eq(sqlite3_open(temp_url(&temp, "", "app.db"), &handle), SQLITE_OK);
+    ck_assert_int_eq(
+        sqlite3_exec(handle, "PRAGMA encoding = 'UTF-16'; CREATE TABLE t (x)", NULL, NULL, NULL),
+        SQLITE_OK);
+    const char *url = temp_url(&temp, "sqlite", "app.db");
+    int status = sl_store_open(url, SL_STORE_CREATE, &store, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    publish(0, 1);
+    struct sl_outbox_batch batch = {0};
+    ck_assert_int_eq(sl_store_outbox_read(store, 0, 10, 1 << 20, &batch, &error), 0);
+    ck_assert_uint_eq(batch.count, 1);
+    ck_assert_str_eq(batch.events[0].id, "00000000-0000-7000-8000-000000000000");
+    ck_assert(sl_text_equal(batch.events[0].key, SL_TEXT("even")));
+    ck_assert(sl_text_equal(batch.events[0].payload, SL_TEXT("payload")));
+    sl_outbox_batch_deinit(&batch);
+    sqlite3_close(handle);
+    close_store();
+}
+END_TEST
+
 START_TEST(missing_and_newer_tables_are_refused_with_the_way_out)
 {
     temp_make(&temp);
@@ -336,6 +360,7 @@ UNIT_MAIN("store", what_is_written_outside_of_a_transaction_is_refused,
     retention_keeps_what_is_unsent_or_young, a_marker_is_new_once_for_each_consumer,
     a_savepoint_is_kept_or_undone_inside_its_transaction,
     a_new_identity_differs_and_forgets_the_position,
+    a_database_that_keeps_its_texts_in_utf_16_is_read_as_utf_8,
     missing_and_newer_tables_are_refused_with_the_way_out,
     urls_of_other_databases_are_refused_without_showing_a_password,
     a_change_by_another_connection_is_seen_once,
