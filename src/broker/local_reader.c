@@ -193,12 +193,7 @@ static int keep_record(struct local_reader *reader, const struct followed_topic 
         .event.has_key = sqlite3_column_type(statement, 2) != SQLITE_NULL,
         .event.time_ms = sqlite3_column_int64(statement, 6),
     };
-    struct sl_text id = sl_sqlite_column(statement, 1);
-    size_t id_size =
-        id.size < sizeof(record->event.id) - 1 ? id.size : sizeof(record->event.id) - 1;
-    if (id_size > 0) {
-        memcpy(record->event.id, id.data, id_size);
-    }
+    sl_sqlite_copy_column(statement, 1, record->event.id, sizeof(record->event.id));
     if (sl_bytes_add(&reader->bytes, sl_sqlite_column(statement, 2), &record->event.key) != 0 ||
         sl_bytes_add(&reader->bytes, sl_sqlite_column(statement, 3), &record->event.type) != 0 ||
         sl_bytes_add(&reader->bytes, sl_sqlite_column(statement, 4), &record->event.payload) != 0 ||

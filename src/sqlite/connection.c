@@ -267,6 +267,16 @@ struct sl_text sl_sqlite_column(sqlite3_stmt *statement, int index)
     return (struct sl_text) {data, (size_t) sqlite3_column_bytes(statement, index)};
 }
 
+void sl_sqlite_copy_column(sqlite3_stmt *statement, int index, char *ret_text, size_t size)
+{
+    struct sl_text text = sl_sqlite_column(statement, index);
+    size_t kept = text.size < size - 1 ? text.size : size - 1;
+    if (kept > 0) {
+        memcpy(ret_text, text.data, kept);
+    }
+    ret_text[kept] = '\0';
+}
+
 bool sl_sqlite_in_transaction(const struct sl_sqlite *sqlite)
 {
     return sqlite3_get_autocommit(sqlite->handle) == 0;

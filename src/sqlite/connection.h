@@ -99,6 +99,11 @@ void sl_sqlite_bind_bytes(sqlite3_stmt *statement, int index, struct sl_text byt
 struct sl_text sl_sqlite_column(sqlite3_stmt *statement, int index);
 
 /**
+ * Copy a column into `ret_text` with a NUL after it; what does not fit into `size` bytes is cut.
+ */
+void sl_sqlite_copy_column(sqlite3_stmt *statement, int index, char *ret_text, size_t size);
+
+/**
  * Whether a transaction is open on the connection.
  */
 bool sl_sqlite_in_transaction(const struct sl_sqlite *sqlite);

@@ -38,11 +38,7 @@ static void read_row(sqlite3_stmt *statement, struct sl_held *ret_held)
         .reason = sl_sqlite_column(statement, 13),
         .position = sqlite3_column_int64(statement, 14),
     };
-    struct sl_text id = sl_sqlite_column(statement, 2);
-    size_t size = id.size < sizeof(held.event.id) - 1 ? id.size : sizeof(held.event.id) - 1;
-    if (size > 0) {
-        memcpy(held.event.id, id.data, size);
-    }
+    sl_sqlite_copy_column(statement, 2, held.event.id, sizeof(held.event.id));
     *ret_held = held;
 }
 

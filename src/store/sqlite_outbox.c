@@ -47,11 +47,7 @@ static int keep_row(struct sl_outbox_batch *batch, sqlite3_stmt *statement)
 {
     struct sl_event *event = &batch->events[batch->count];
     *event = (struct sl_event) {.has_key = sqlite3_column_type(statement, 3) != SQLITE_NULL};
-    struct sl_text id = sl_sqlite_column(statement, 1);
-    size_t id_size = id.size < sizeof(event->id) - 1 ? id.size : sizeof(event->id) - 1;
-    if (id_size > 0) {
-        memcpy(event->id, id.data, id_size);
-    }
+    sl_sqlite_copy_column(statement, 1, event->id, sizeof(event->id));
     if (sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 2), &event->topic) != 0 ||
         sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 3), &event->key) != 0 ||
         sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 4), &event->type) != 0 ||
