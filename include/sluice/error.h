@@ -41,7 +41,10 @@ enum sluice_code {
     SLUICE_IN_TRANSACTION = 15,  /* a transaction is already open on this connection */
     SLUICE_HANDLER = 16,         /* the consumer's handler failed */
     SLUICE_OUTCOME_UNKNOWN = 17, /* COMMIT was sent, its answer never came */
-    SLUICE_INTERNAL = 18         /* a bug of ours: please report it */
+    SLUICE_INTERNAL = 18,        /* a bug of ours: please report it */
+    SLUICE_ROLLBACK_ONLY = 19,   /* work that took part in the transaction failed: none stays */
+    SLUICE_LISTENER = 20,        /* a listener vetoed, failed or broke a rule; its name is told */
+    SLUICE_CANCELLED = 21        /* somebody asked for it */
 };
 
 /* What the caller should do about it. */

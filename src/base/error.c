@@ -25,6 +25,9 @@ static const char *const code_names[] = {
     [SLUICE_HANDLER] = "SLUICE_HANDLER",
     [SLUICE_OUTCOME_UNKNOWN] = "SLUICE_OUTCOME_UNKNOWN",
     [SLUICE_INTERNAL] = "SLUICE_INTERNAL",
+    [SLUICE_ROLLBACK_ONLY] = "SLUICE_ROLLBACK_ONLY",
+    [SLUICE_LISTENER] = "SLUICE_LISTENER",
+    [SLUICE_CANCELLED] = "SLUICE_CANCELLED",
 };
 
 const char *sluice_code_name(enum sluice_code code)

@@ -51,6 +51,7 @@ static const struct cause causes[] = {
         "the disk reported an error or is full; nothing was written"},
     {SQLITE_NOMEM, SLUICE_NO_MEMORY, SLUICE_RETRY, "memory has run out"},
     {SQLITE_TOOBIG, SLUICE_TOO_LARGE, SLUICE_REJECT, "a value is larger than SQLite takes"},
+    {SQLITE_INTERRUPT, SLUICE_CANCELLED, SLUICE_RETRY, "somebody asked for it"},
     {SQLITE_CONSTRAINT, SLUICE_CONFLICT, SLUICE_REJECT, "a constraint of the table refuses it"},
 };
 

@@ -46,6 +46,11 @@ struct sl_store_ops {
     int (*explain_rollback)(const struct sl_store *store, struct sluice_error *error);
     int (*savepoint)(struct sl_store *store, struct sluice_error *error);
     int (*savepoint_end)(struct sl_store *store, bool is_kept, struct sluice_error *error);
+    bool (*blocks_writers)(const struct sl_store *store); /* NULL: never */
+    int (*forbid_writes)(struct sl_store *store, bool is_forbidden,
+        struct sluice_error *error); /* NULL: cannot */
+    bool (*was_forbidden)(const struct sl_store *store); /* NULL: cannot tell */
+    void (*interrupt)(struct sl_store *store);           /* NULL: cannot */
     int (*outbox_insert)(
         struct sl_store *store, const struct sl_event *event, struct sluice_error *error);
     int (*outbox_read)(struct sl_store *store, int64_t position, size_t count_max, size_t size_max,
@@ -92,6 +97,7 @@ struct sl_store {
     char id[SLUICE_EVENT_ID_SIZE];
     const char *watch_file;  /* owned by the implementation */
     struct sqlite3 *sqlite;  /* NULL but for SQLite */
+    int savepoint_depth;     /* kept by store.c: how many are set; 1 while the first one is set */
 };
 
 #endif

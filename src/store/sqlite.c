@@ -215,6 +215,7 @@ static int explain_rollback(const struct sl_store *store, struct sluice_error *e
     case SQLITE_FULL:
     case SQLITE_IOERR:
     case SQLITE_NOMEM:
+    case SQLITE_INTERRUPT:
         return sl_sqlite_fail(sqlite, result, "the transaction was rolled back", error);
     default:
         return 0;
@@ -230,6 +231,7 @@ static int run_prepared(struct sl_store *store, const char *sql, struct sluice_e
         : sl_sqlite_step_done(sqlite, statement, "cannot use a savepoint", error);
 }
 
+/* One name serves every depth: the last savepoint of the name is meant. */
 static int savepoint(struct sl_store *store, struct sluice_error *error)
 {
     return run_prepared(store, "SAVEPOINT sluice", error);
@@ -243,6 +245,43 @@ static int savepoint_end(struct sl_store *store, bool is_kept, struct sluice_err
     return run_prepared(store, "RELEASE sluice", error);
 }
 
+static bool blocks_writers(const struct sl_store *store)
+{
+    return sqlite3_txn_state(store->sqlite, NULL) == SQLITE_TXN_WRITE;
+}
+
+static int forbid_writes(struct sl_store *store, bool is_forbidden, struct sluice_error *error)
+{
+    struct sl_store_sqlite *sqlite = (struct sl_store_sqlite *) store;
+    bool is_found;
+    int64_t before = 0;
+    if (!is_forbidden) {
+        /* On somebody else's connection it may have been so before. */
+        return sqlite->was_read_only ? 0
+                                     : sl_sqlite_run(&sqlite->connection, "PRAGMA query_only = 0",
+                                           "cannot allow writes", error);
+    }
+    sqlite3_stmt *statement = sl_sqlite_prepare(&sqlite->connection, "PRAGMA query_only", error);
+    if (statement == NULL ||
+        sl_sqlite_step_number(
+            &sqlite->connection, statement, "cannot look", &is_found, &before, error) != 0) {
+        return -1;
+    }
+    sqlite->was_read_only = before != 0;
+    return sl_sqlite_run(
+        &sqlite->connection, "PRAGMA query_only = 1", "cannot forbid writes", error);
+}
+
+static bool was_forbidden(const struct sl_store *store)
+{
+    return (sqlite3_errcode(store->sqlite) & 0xff) == SQLITE_READONLY;
+}
+
+static void interrupt_statement(struct sl_store *store)
+{
+    sqlite3_interrupt(store->sqlite);
+}
+
 static const struct sl_store_ops sqlite_ops = {
     .close = close_store,
     .renew_id = renew_id,
@@ -254,6 +293,10 @@ static const struct sl_store_ops sqlite_ops = {
     .explain_rollback = explain_rollback,
     .savepoint = savepoint,
     .savepoint_end = savepoint_end,
+    .blocks_writers = blocks_writers,
+    .forbid_writes = forbid_writes,
+    .was_forbidden = was_forbidden,
+    .interrupt = interrupt_statement,
     .outbox_insert = sl_sqlite_outbox_insert,
     .outbox_read = sl_sqlite_outbox_read,
     .outbox_state = sl_sqlite_outbox_state,

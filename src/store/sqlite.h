@@ -11,6 +11,7 @@ struct sl_store_sqlite {
     struct sl_store base;
     struct sl_sqlite connection;
     int64_t data_version;
+    bool was_read_only; /* before writes were forbidden */
     char *watch_file;
 };
 

@@ -100,6 +100,7 @@ int sl_store_begin(struct sl_store *store, struct sluice_error *error)
             "cannot begin a transaction: one is open on this connection; commit it or roll it back "
             "first");
     }
+    store->savepoint_depth = 0;
     return store->ops->begin(store, error);
 }
 
@@ -125,14 +126,44 @@ int sl_store_explain_rollback(const struct sl_store *store, struct sluice_error 
 
 int sl_store_savepoint(struct sl_store *store, struct sluice_error *error)
 {
-    return need_transaction(store, "set a savepoint", error) != 0
-        ? -1
-        : store->ops->savepoint(store, error);
+    if (need_transaction(store, "set a savepoint", error) != 0) {
+        return -1;
+    }
+    store->savepoint_depth++;
+    int status = store->ops->savepoint(store, error);
+    store->savepoint_depth -= status == 0 ? 0 : 1;
+    return status;
 }
 
 int sl_store_savepoint_end(struct sl_store *store, bool is_kept, struct sluice_error *error)
 {
-    return store->ops->savepoint_end(store, is_kept, error);
+    int status = store->ops->savepoint_end(store, is_kept, error);
+    store->savepoint_depth -= status == 0 && store->savepoint_depth > 0 ? 1 : 0;
+    return status;
+}
+
+bool sl_store_blocks_writers(const struct sl_store *store)
+{
+    return store->ops->blocks_writers != NULL && store->ops->blocks_writers(store);
+}
+
+int sl_store_forbid_writes(struct sl_store *store, bool is_forbidden, struct sluice_error *error)
+{
+    return store->ops->forbid_writes == NULL
+        ? 0
+        : store->ops->forbid_writes(store, is_forbidden, error);
+}
+
+bool sl_store_was_forbidden(const struct sl_store *store)
+{
+    return store->ops->was_forbidden != NULL && store->ops->was_forbidden(store);
+}
+
+void sl_store_interrupt(struct sl_store *store)
+{
+    if (store->ops->interrupt != NULL) {
+        store->ops->interrupt(store);
+    }
 }
 
 int sl_store_outbox_insert(

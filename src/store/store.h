@@ -184,16 +184,42 @@ int sl_store_explain_rollback(const struct sl_store *store, struct sluice_error 
     __attribute__((warn_unused_result));
 
 /**
- * Set a savepoint in the open transaction; savepoints do not nest.
+ * Set a savepoint in the open transaction; savepoints nest, the last one set ends first.
  */
 int sl_store_savepoint(struct sl_store *store, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
 /**
- * Keep (`is_kept`) or undo what was done since the savepoint, and remove it.
+ * Keep (`is_kept`) or undo what was done since the last savepoint, and remove it. On failure it is
+ * still there: where keeping failed, undoing may work.
  */
 int sl_store_savepoint_end(struct sl_store *store, bool is_kept, struct sluice_error *error)
     __attribute__((warn_unused_result));
+
+/**
+ * Whether the open transaction keeps every other connection from writing (SQLite, once it holds the
+ * write lock), so that waiting for one would be waiting for oneself.
+ */
+bool sl_store_blocks_writers(const struct sl_store *store);
+
+/**
+ * From here on, until it is called with false, statements that write fail, on a connection on which
+ * no transaction is open. For code that would commit by itself what it writes. Where a database
+ * cannot do that, nothing happens.
+ */
+int sl_store_forbid_writes(struct sl_store *store, bool is_forbidden, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Whether the last statement failed because writes are forbidden; false when in doubt.
+ */
+bool sl_store_was_forbidden(const struct sl_store *store);
+
+/**
+ * Let a statement that runs on the connection fail soon. The only function that another thread may
+ * call meanwhile. Where a database cannot do that, nothing happens.
+ */
+void sl_store_interrupt(struct sl_store *store);
 
 /**
  * Write a checked event, with its id and time, into the outbox in the open transaction.
