@@ -13,6 +13,22 @@ static int format_number(int64_t number, char *ret_text, size_t size)
                       : snprintf(ret_text, size, "%" PRId64, number);
 }
 
+static uint32_t hash_bytes(uint32_t hash, struct sl_text text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        hash = (hash ^ (unsigned char)text.data[i]) * 16777619U;
+    }
+    return hash;
+}
+
+uint32_t sl_event_id_place(struct sl_text topic, struct sl_text key)
+{
+    /* FNV-1a; a topic's name has no '/'. */
+    uint32_t hash = hash_bytes(2166136261U, topic);
+    hash = hash_bytes(hash, SL_TEXT("/"));
+    return hash_bytes(hash, key);
+}
+
 size_t sl_event_id_format(const struct sl_event_id *id, char ret_text[SL_EVENT_ID_SIZE_MAX + 1])
 {
     char partition[24];
@@ -25,8 +41,8 @@ size_t sl_event_id_format(const struct sl_event_id *id, char ret_text[SL_EVENT_I
     if (id->generation != 0) {
         snprintf(generation, sizeof(generation), "-g%" PRIx64, id->generation);
     }
-    return (size_t) snprintf(ret_text, SL_EVENT_ID_SIZE_MAX + 1, "%.8s-%s-%s-%s%s%s%s", id->epoch,
-        partition, offset, version, generation, id->is_final ? "-f" : "",
+    return (size_t)snprintf(ret_text, SL_EVENT_ID_SIZE_MAX + 1, "%.8s-%08x-%s-%s-%s%s%s%s",
+        id->epoch, id->place, partition, offset, version, generation, id->is_final ? "-f" : "",
         id->is_replaced ? "-r" : "");
 }
 
@@ -64,6 +80,7 @@ bool sl_event_id_parse(struct sl_text text, struct sl_event_id *ret_id)
     struct sl_text rest = text;
     struct sl_text part;
     uint64_t epoch;
+    uint64_t place;
     int64_t partition;
     char again[SL_EVENT_ID_SIZE_MAX + 1];
     if (text.size == 0 || text.size > SL_EVENT_ID_SIZE_MAX || !sl_text_split(&rest, '-', &part) ||
@@ -71,6 +88,10 @@ bool sl_event_id_parse(struct sl_text text, struct sl_event_id *ret_id)
         return false;
     }
     memcpy(id.epoch, part.data, SL_EVENT_ID_EPOCH_SIZE);
+    if (!sl_text_split(&rest, '-', &part) || part.size != 8 || !sl_parse_hex(part, &place)) {
+        return false;
+    }
+    id.place = (uint32_t)place;
     if (!parse_number(&rest, INT32_MAX, &partition) ||
         !parse_number(&rest, INT64_MAX - 1, &id.offset) ||
         !parse_number(&rest, INT64_MAX - 1, &id.version)) {

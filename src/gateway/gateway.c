@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/parse.h"
 #include "base/random.h"
 #include "gateway/internal.h"
 #include "wire/sse.h"
@@ -61,14 +62,37 @@ static void apply_defaults(struct sl_gateway_options *options)
         options->queue_budget == 0 ? 64U * 1024 * 1024 : options->queue_budget;
 }
 
+/* What is wrong with a path whoever reads it next, or NULL. */
+static const char *fault_of_path(struct sl_text path)
+{
+    char decoded[SL_HTTP1_LINE_SIZE_MAX];
+    size_t size = 0;
+    for (size_t i = 0; i < path.size && size < sizeof(decoded); i++) {
+        uint64_t byte = (unsigned char)path.data[i];
+        if (byte == '%') {
+            if (path.size - i < 3 || !sl_parse_hex((struct sl_text){path.data + i + 1, 2}, &byte)) {
+                return "the path has a % without two hexadecimal digits behind it";
+            }
+            i += 2;
+        }
+        decoded[size++] = (char)byte;
+    }
+    if (!sl_text_is_clean_utf8((struct sl_text){decoded, size})) {
+        return "the path is no UTF-8, or has control characters in it";
+    }
+    return sl_path_has_dots(path) ? "the path has a segment . or .., which could mean another "
+                                    "path to whoever reads it next"
+                                  : NULL;
+}
+
 static void on_request(void *context, struct sl_exchange *exchange)
 {
     struct sl_gateway *gateway = context;
     const struct sl_http1_request *request = sl_exchange_request(exchange);
     struct sl_match match;
-    if (sl_path_has_dots(request->path)) {
-        sl_exchange_fail(exchange, 400, "the path has a segment . or .., which could mean "
-                                        "another path to whoever reads it next");
+    const char *fault = fault_of_path(request->path);
+    if (fault != NULL) {
+        sl_exchange_fail(exchange, 400, "%s", fault);
         return;
     }
     for (size_t i = 0; i < gateway->route_count; i++) {
@@ -120,8 +144,8 @@ static int join_topic(struct sl_gateway *gateway, struct sl_compiled_route *rout
     }
     topic->name = stream->topic_name;
     topic->rules = stream->rules;
-    sl_hub_init(&topic->hub, sl_broker_epoch(gateway->broker), gateway->options.replay_events,
-        gateway->options.replay_bytes);
+    sl_hub_init(&topic->hub, topic->name, sl_broker_epoch(gateway->broker),
+        gateway->options.replay_events, gateway->options.replay_bytes);
     topic->next = gateway->topics;
     gateway->topics = topic;
     stream->topic = topic;

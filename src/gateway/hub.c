@@ -12,9 +12,10 @@
 
 enum { FRAME_SIZE_MAX = 8 * 1024 * 1024, BOOKKEEPING_SIZE = 160 };
 
-void sl_hub_init(struct sl_hub *hub, const char *epoch, size_t events_max, size_t bytes_max)
+void sl_hub_init(
+    struct sl_hub *hub, const char *topic, const char *epoch, size_t events_max, size_t bytes_max)
 {
-    *hub = (struct sl_hub) {.events_max = events_max, .bytes_max = bytes_max};
+    *hub = (struct sl_hub){.topic = topic, .events_max = events_max, .bytes_max = bytes_max};
     snprintf(hub->epoch, sizeof(hub->epoch), "%s", epoch);
     sl_table_init(&hub->keys);
 }
@@ -53,6 +54,7 @@ static struct sl_hub_key *find_or_add_key(struct sl_hub *hub, struct sl_text tex
         return NULL;
     }
     key->size = text.size;
+    key->place = sl_event_id_place(sl_text_of(hub->topic), text);
     if (text.size > 0) {
         memcpy(key->text, text.data, text.size);
     }
@@ -187,13 +189,15 @@ int sl_hub_skip(struct sl_hub *hub, int32_t partition, int64_t offset)
     return 0;
 }
 
-static struct sl_frame *build_frame(const struct sl_hub *hub, const struct sl_hub_record *record,
-    uint32_t *ret_id_end)
+static struct sl_frame *build_frame(const struct sl_hub *hub, const struct sl_hub_key *key,
+    const struct sl_hub_record *record, uint32_t *ret_id_end)
 {
     struct sl_buffer buffer;
     struct sl_frame *frame = NULL;
     char id_text[SL_EVENT_ID_SIZE_MAX + 1];
-    struct sl_event_id id = {.partition = record->partition, .offset = record->offset,
+    struct sl_event_id id = {.place = key->place,
+        .partition = record->partition,
+        .offset = record->offset,
         .version = record->version};
     memcpy(id.epoch, hub->epoch, sizeof(id.epoch));
     /* A generation, where there is one, stands before the mark of a final event. */
@@ -274,8 +278,8 @@ int sl_hub_publish(struct sl_hub *hub, const struct sl_hub_record *record)
     uint32_t id_end;
     struct sl_hub_partition *partition = find_partition(hub, record->partition);
     struct sl_hub_event *event = sl_allocate(sizeof(*event));
-    struct sl_frame *frame = build_frame(hub, record, &id_end);
     struct sl_hub_key *key = find_or_add_key(hub, record->key);
+    struct sl_frame *frame = key == NULL ? NULL : build_frame(hub, key, record, &id_end);
     if (partition == NULL || event == NULL || frame == NULL || key == NULL) {
         sl_free(event);
         sl_frame_unref(frame);
@@ -365,6 +369,9 @@ enum sl_hub_verdict sl_hub_check(const struct sl_hub *hub, struct sl_text key,
         return SL_HUB_FOREIGN_EPOCH;
     }
     sl_hub_position(hub, key, &partition, &last);
+    if (id->place != sl_event_id_place(sl_text_of(hub->topic), key)) {
+        return SL_HUB_OTHER_PLACE;
+    }
     if (id->partition < 0 && id->offset < 0) {
         /* The topic had no events yet: the client needs all of them, from the first on. */
         bool has_all = partition < 0 || hub->partitions[partition].floor < 0;

@@ -75,6 +75,7 @@ struct sl_hub_key {
     struct sl_hub_event *latest; /* as `last`, but kept while there are subscriptions */
     struct sl_subscription *subscriptions;
     size_t size;
+    uint32_t place; /* in the ids of its events */
     char text[];
 };
 
@@ -86,6 +87,7 @@ struct sl_hub_partition {
 
 struct sl_hub {
     char epoch[SL_EVENT_ID_EPOCH_SIZE + 1];
+    const char *topic; /* borrowed */
     size_t events_max;
     size_t bytes_max;
     struct sl_table keys;
@@ -103,15 +105,17 @@ struct sl_hub {
 enum sl_hub_verdict {
     SL_HUB_RESUMES,
     SL_HUB_FOREIGN_EPOCH, /* the id is of other contents of the broker */
+    SL_HUB_OTHER_PLACE,   /* the id is of another topic or key */
     SL_HUB_TOO_OLD,       /* events behind the id may have been dropped here */
     SL_HUB_AHEAD,         /* the id names a place that has not been read here */
     SL_HUB_MOVED          /* the id names another partition than the key's, or none */
 };
 
 /**
- * Start an empty hub for the broker's contents of `epoch`.
+ * Start an empty hub for a topic, whose name must outlive it, and the broker's contents of `epoch`.
  */
-void sl_hub_init(struct sl_hub *hub, const char *epoch, size_t events_max, size_t bytes_max);
+void sl_hub_init(
+    struct sl_hub *hub, const char *topic, const char *epoch, size_t events_max, size_t bytes_max);
 
 /**
  * Free everything; there must be no subscriptions. NULL is fine.

@@ -27,6 +27,8 @@ static const char *reason_of(enum sl_hub_verdict verdict)
     switch (verdict) {
     case SL_HUB_FOREIGN_EPOCH:
         return "the events were replaced by others since";
+    case SL_HUB_OTHER_PLACE:
+        return "the id is another stream's";
     case SL_HUB_TOO_OLD:
         return "the events since then are not kept any more";
     case SL_HUB_AHEAD:
@@ -110,8 +112,11 @@ static void send_frame(struct sl_session *session, struct sl_frame *take_frame, 
 
 static struct sl_event_id id_now(const struct sl_session *session)
 {
-    struct sl_event_id id = {.partition = session->partition, .offset = session->offset,
-        .version = session->version, .generation = session->generation};
+    struct sl_event_id id = {.place = session->subscription.key->place,
+        .partition = session->partition,
+        .offset = session->offset,
+        .version = session->version,
+        .generation = session->generation};
     memcpy(id.epoch, session->hub->epoch, sizeof(id.epoch));
     return id;
 }

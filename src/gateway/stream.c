@@ -204,7 +204,8 @@ static bool claim_place(struct sl_stream *stream)
     if (stream->owner == NULL) {
         return true;
     }
-    bool has_id = read_id(stream->exchange, &id) == SL_SESSION_ID_PARSED;
+    bool has_id = read_id(stream->exchange, &id) == SL_SESSION_ID_PARSED &&
+                  id.place == stream->session.subscription.key->place;
     uv_gettimeofday(&now);
     int64_t now_ms = now.tv_sec * 1000 + now.tv_usec / 1000;
     int result = sl_owners_claim(&stream->route->stream->owners, owner_of(stream),
@@ -340,23 +341,28 @@ static int ask_snapshot(struct sl_stream *stream)
     return result;
 }
 
+/* Append what a template of the route makes of the request. */
+static int expand(const struct sl_compiled_route *route, const struct sl_exchange *exchange,
+    const struct sl_template *template, struct sl_buffer *ret_text, struct sluice_error *error)
+{
+    struct sl_match match;
+    const struct sl_http1_request *request = sl_exchange_request(exchange);
+    if (sl_pattern_match(&route->pattern, request->path, &match) != SL_MATCHES) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "the path cannot be used");
+    }
+    return sl_template_expand(template, &match, request, false, ret_text, error);
+}
+
 /* The key and the owner of the request. -1 if it lacks a value; it was answered. */
 static int read_names(struct sl_stream *stream, struct sl_buffer *key)
 {
-    struct sl_match match;
     struct sl_buffer owner;
     struct sluice_error error;
     const struct sl_stream_route *rules = stream->route->stream;
-    const struct sl_http1_request *request = sl_exchange_request(stream->exchange);
-    int result = 0;
     sl_buffer_init(&owner, KEY_SIZE_MAX);
-    if (sl_pattern_match(&stream->route->pattern, request->path, &match) != SL_MATCHES) {
-        result = sl_fail(&error, SLUICE_INVALID, SLUICE_REJECT, "the path cannot be used");
-    } else {
-        result = sl_template_expand(&rules->key, &match, request, false, key, &error);
-    }
+    int result = expand(stream->route, stream->exchange, &rules->key, key, &error);
     if (result == 0 && rules->owner_text != NULL) {
-        result = sl_template_expand(&rules->owner, &match, request, false, &owner, &error);
+        result = expand(stream->route, stream->exchange, &rules->owner, &owner, &error);
     }
     if (result == 0 && rules->owner_text != NULL) {
         stream->owner = sl_copy_bytes(owner.data, owner.size);
@@ -389,6 +395,7 @@ void sl_stream_proceed(struct sl_stream *stream)
         rules->snapshot_text != NULL, &begin);
     stream->begin = (uint8_t) begin;
     if (result == 0 && stream->owner != NULL && id_kind == SL_SESSION_ID_PARSED &&
+        id.place == stream->session.subscription.key->place &&
         sl_owners_would_refuse(&rules->owners, owner_of(stream), key_text, id.generation)) {
         refuse_replaced(stream, &id);
     } else if (result == 0 && rules->snapshot_text == NULL) {
@@ -507,11 +514,29 @@ static bool is_method(const struct sl_exchange *exchange, const char *method)
     return sl_text_equal(sl_exchange_request(exchange)->method, sl_text_of(method));
 }
 
+/* Whether the client comes back with an id that says that there is nothing more for it here. */
+static bool has_heard_the_end(
+    const struct sl_compiled_route *route, const struct sl_exchange *exchange)
+{
+    struct sl_event_id id;
+    struct sl_buffer key;
+    const struct sl_hub *hub = &route->stream->topic->hub;
+    if (read_id(exchange, &id) != SL_SESSION_ID_PARSED || !(id.is_final || id.is_replaced) ||
+        memcmp(id.epoch, hub->epoch, SL_EVENT_ID_EPOCH_SIZE) != 0) {
+        return false;
+    }
+    sl_buffer_init(&key, KEY_SIZE_MAX);
+    bool is_over =
+        expand(route, exchange, &route->stream->key, &key, NULL) == 0 &&
+        id.place == sl_event_id_place(sl_text_of(hub->topic), (struct sl_text){key.data, key.size});
+    sl_buffer_deinit(&key);
+    return is_over;
+}
+
 /* Answer what needs no stream. True if the request was answered. */
 static bool answer_without_stream(struct sl_gateway *gateway,
     const struct sl_compiled_route *route, struct sl_exchange *exchange)
 {
-    struct sl_event_id id;
     if (sl_cors_answer(gateway, exchange)) {
         return true;
     }
@@ -525,8 +550,7 @@ static bool answer_without_stream(struct sl_gateway *gateway,
         sl_exchange_respond_with(exchange, &response, body, sizeof(body) - 1);
         return true;
     }
-    if (read_id(exchange, &id) == SL_SESSION_ID_PARSED && (id.is_final || id.is_replaced) &&
-        memcmp(id.epoch, route->stream->topic->hub.epoch, SL_EVENT_ID_EPOCH_SIZE) == 0) {
+    if (has_heard_the_end(route, exchange)) {
         gateway->stats.refused_over++;
         sl_exchange_respond(exchange, 204, NULL, NULL, 0);
         return true;

@@ -117,9 +117,10 @@ static void refuse(struct sl_exchange *connection, const struct sl_http1_refusal
     sl_buffer_init(&answer, 2048);
     sl_http_error_body(&body, refusal->text);
     sl_buffer_append_format(&answer,
-        "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-        "Connection: close\r\n\r\n%s",
+        "HTTP/1.1 %d %s\r\nDate: %s\r\n%sContent-Type: application/json\r\n"
+        "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
         refusal->status, sl_http1_reason(refusal->status), sl_server_date(connection->server),
+        refusal->status == 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "",
         body.size, body.data == NULL ? "" : body.data);
     struct iovec piece = {answer.data, answer.size};
     if (answer.is_failed || sl_socket_write(&connection->socket, &piece, 1) != 0) {
@@ -175,7 +176,8 @@ static int check_service(
         sl_http1_find(request->headers, request->header_count, SL_TEXT("upgrade"));
     struct sl_http1_refusal refusal = {0, NULL};
     if (sl_text_equal(request->method, SL_TEXT("TRACE"))) {
-        refusal = (struct sl_http1_refusal) {501, "this method is not served here"};
+        /* Its answer would show a page what it must not see: cookies and tokens. */
+        refusal = (struct sl_http1_refusal){405, "this method is not served here"};
     } else if (request->wants_upgrade && sl_http1_has_token(upgrade, SL_TEXT("websocket"))) {
         refusal = (struct sl_http1_refusal) {
             501, "WebSocket is not served here: use an event stream (text/event-stream)"};

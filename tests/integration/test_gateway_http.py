@@ -32,7 +32,7 @@ HOSTILE = {
     "another host": (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     "CONNECT": (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 501),
-    "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+    "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "WebSocket": (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
                   b"Upgrade: websocket\r\n\r\n", 501),
     "long line": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
@@ -44,6 +44,11 @@ HOSTILE = {
                           b"4\r\nabcdXX0\r\n\r\n", 400),
     "dots": (b"GET /a/../b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
     "encoded dots": (b"GET /a/%2e%2E/b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+    "no UTF-8": (b"GET /a/%ff%fe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+    "overlong UTF-8": (b"GET /a/%c0%ae HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+    "bytes of Latin-1": (b"GET /caf\xe9 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+    "encoded line end": (b"GET /a%0d%0ab HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
+    "half an escape": (b"GET /a%2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 400),
     "expectation": (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n", 417),
 }
 

@@ -316,9 +316,23 @@ def test_a_foreign_id_is_reset_and_never_silence(orders: Orders, position: str) 
 def test_an_id_that_is_ahead_of_the_log_is_reset(orders: Orders) -> None:
     orders.change("1", 1, "accepted")
     with orders.open("1") as stream:
-        epoch, partition, offset, version = stream.read().id.split("-")
-    with orders.open("1", f"{epoch}-{partition}-{int(offset) + 9}-{version}") as stream:
+        epoch, place, partition, offset, version = stream.read().id.split("-")
+    with orders.open("1", f"{epoch}-{place}-{partition}-{int(offset) + 9}-{version}") as stream:
         assert [stream.read().name, stream.read().name] == ["reset", "accepted"]
+
+
+def test_an_id_of_another_key_hides_nothing_and_ends_nothing(orders: Orders) -> None:
+    orders.change("1", 7, "completed")
+    orders.change("2", 1, "accepted")
+    with orders.open("1") as stream:
+        foreign = [stream.read().id, stream.read().id]
+    assert foreign[-1].endswith("-f")
+    for position in foreign:
+        with orders.open("2", position) as stream:
+            assert [stream.read().name, stream.read().name] == ["reset", "accepted"]
+            orders.change("2", 2, "paid")
+            assert stream.read().name == "paid"
+        orders.change("2", 1, "accepted")
 
 
 def test_streams_are_read_with_get_only(orders: Orders) -> None:

@@ -43,7 +43,7 @@ static void publish(struct sl_hub *hub, const char *key, int32_t partition, int6
 
 static void open_hub(struct sl_hub *hub, size_t events_max)
 {
-    sl_hub_init(hub, "1a2b3c4d", events_max, 1000000);
+    sl_hub_init(hub, "orders", "1a2b3c4d", events_max, 1000000);
     sl_hub_set_partition_count(hub, 2);
     ck_assert_int_eq(sl_hub_set_start(hub, 0, 0), 0);
     ck_assert_int_eq(sl_hub_set_start(hub, 1, 0), 0);
@@ -52,7 +52,10 @@ static void open_hub(struct sl_hub *hub, size_t events_max)
 static enum sl_hub_verdict check_id(
     const struct sl_hub *hub, const char *key, int32_t partition, int64_t offset)
 {
-    struct sl_event_id id = {.epoch = "1a2b3c4d", .partition = partition, .offset = offset};
+    struct sl_event_id id = {.epoch = "1a2b3c4d",
+        .place = sl_event_id_place(SL_TEXT("orders"), sl_text_of(key)),
+        .partition = partition,
+        .offset = offset};
     return sl_hub_check(hub, sl_text_of(key), &id);
 }
 
@@ -137,10 +140,27 @@ START_TEST(the_window_is_exact_at_its_edges)
 }
 END_TEST
 
+START_TEST(an_id_of_another_key_or_topic_is_no_place_to_resume_from)
+{
+    struct sl_hub hub;
+    open_hub(&hub, 10);
+    publish(&hub, "k", 1, 0);
+    publish(&hub, "k", 1, 1);
+    struct sl_event_id id = {.epoch = "1a2b3c4d", .partition = 1, .offset = 1, .version = 99};
+    id.place = sl_event_id_place(SL_TEXT("orders"), SL_TEXT("other"));
+    ck_assert_int_eq(sl_hub_check(&hub, SL_TEXT("k"), &id), SL_HUB_OTHER_PLACE);
+    id.place = sl_event_id_place(SL_TEXT("users"), SL_TEXT("k"));
+    ck_assert_int_eq(sl_hub_check(&hub, SL_TEXT("k"), &id), SL_HUB_OTHER_PLACE);
+    id.place = sl_event_id_place(SL_TEXT("orders"), SL_TEXT("k"));
+    ck_assert_int_eq(sl_hub_check(&hub, SL_TEXT("k"), &id), SL_HUB_RESUMES);
+    sl_hub_deinit(&hub);
+}
+END_TEST
+
 START_TEST(an_event_of_another_key_that_is_dropped_moves_the_window_too)
 {
     struct sl_hub hub;
-    sl_hub_init(&hub, "1a2b3c4d", 1, 1000000);
+    sl_hub_init(&hub, "orders", "1a2b3c4d", 1, 1000000);
     sl_hub_set_partition_count(&hub, 1);
     publish(&hub, "k", 0, 0);
     publish(&hub, "z", 0, 1);
@@ -159,7 +179,7 @@ END_TEST
 START_TEST(a_place_that_was_never_read_is_not_covered)
 {
     struct sl_hub hub;
-    sl_hub_init(&hub, "1a2b3c4d", 100, 1000000);
+    sl_hub_init(&hub, "orders", "1a2b3c4d", 100, 1000000);
     sl_hub_set_partition_count(&hub, 1);
     publish(&hub, "k", 0, 500);
     ck_assert_int_eq(check_id(&hub, "k", 0, 499), SL_HUB_RESUMES);
@@ -201,7 +221,7 @@ END_TEST
 START_TEST(the_bytes_are_bounded_too)
 {
     struct sl_hub hub;
-    sl_hub_init(&hub, "1a2b3c4d", 1000, 2000);
+    sl_hub_init(&hub, "orders", "1a2b3c4d", 1000, 2000);
     for (int64_t offset = 0; offset < 100; offset++) {
         publish(&hub, "k", 0, offset);
         ck_assert_uint_le(hub.bytes, 2000);
@@ -246,10 +266,11 @@ START_TEST(a_generation_stands_in_the_id_before_the_final_mark)
     struct sl_frame *frame = sl_hub_frame_with_generation(event, 0xabc);
     struct sl_text data = {frame->bytes + frame->data_offset, frame->data_size};
     ck_assert(sl_text_equal(
-        data, SL_TEXT("id: 1a2b3c4d-0-0-9-gabc-f\nevent: done\ndata: {}\n\n")));
+        data, SL_TEXT("id: 1a2b3c4d-752a21d6-0-0-9-gabc-f\nevent: done\ndata: {}\n\n")));
     struct sl_text plain = {
         event->frame->bytes + event->frame->data_offset, event->frame->data_size};
-    ck_assert(sl_text_equal(plain, SL_TEXT("id: 1a2b3c4d-0-0-9-f\nevent: done\ndata: {}\n\n")));
+    ck_assert(
+        sl_text_equal(plain, SL_TEXT("id: 1a2b3c4d-752a21d6-0-0-9-f\nevent: done\ndata: {}\n\n")));
     sl_frame_unref(frame);
     sl_hub_unsubscribe(&hub, &listener.subscription);
     sl_hub_deinit(&hub);
@@ -273,6 +294,7 @@ END_TEST
 
 UNIT_MAIN("hub", only_the_listeners_of_a_key_hear_of_it, a_listener_may_leave_while_it_is_told,
     the_end_of_one_listener_leaves_the_others, the_window_is_exact_at_its_edges,
+    an_id_of_another_key_or_topic_is_no_place_to_resume_from,
     an_event_of_another_key_that_is_dropped_moves_the_window_too,
     a_place_that_was_never_read_is_not_covered,
     a_hole_in_a_partition_is_told_to_everybody_and_closes_the_window,

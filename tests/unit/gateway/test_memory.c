@@ -70,7 +70,7 @@ static bool is_left_in_silence(uint64_t generation)
     client.session.sink = &sink;
     client.session.generation = generation;
     client.session.queue_size_max = 100000;
-    sl_hub_init(&hub, "1a2b3c4d", 100, 100000);
+    sl_hub_init(&hub, "orders", "1a2b3c4d", 100, 100000);
     sl_hub_set_partition_count(&hub, 1);
     (void) publish(&hub, 0, "zero");
     if (sl_session_begin(&client.session, &hub, SL_TEXT("k"), SL_SESSION_ID_NONE, NULL, true,

@@ -21,7 +21,8 @@ static void see(void *context, const struct sl_sse_dispatch *event)
 {
     struct client *client = context;
     size_t size = strlen(client->seen);
-    const char *id = memchr(event->id.data, '-', event->id.size);
+    /* What follows the epoch and the place of the key. */
+    const char *id = event->id.size > 17 ? event->id.data + 17 : NULL;
     int id_size = id == NULL ? 0 : (int) (event->id.data + event->id.size - id);
     snprintf(client->seen + size, sizeof(client->seen) - size, "%.*s%.*s;",
         (int) event->type.size, event->type.data, id_size, id == NULL ? "" : id);
@@ -95,7 +96,7 @@ static void close_client(struct client *client)
 
 static void open_hub(struct sl_hub *hub)
 {
-    sl_hub_init(hub, "1a2b3c4d", 5, 1000000);
+    sl_hub_init(hub, "orders", "1a2b3c4d", 5, 1000000);
     sl_hub_set_partition_count(hub, 1);
     ck_assert_int_eq(sl_hub_set_start(hub, 0, 0), 0);
 }
@@ -243,7 +244,7 @@ START_TEST(a_client_that_comes_back_gets_exactly_what_it_missed)
     }
     struct client client;
     open_client(&client);
-    ck_assert_int_eq(begin(&client, &hub, "1a2b3c4d-0-5-6", true), SL_SESSION_RESUMES);
+    ck_assert_int_eq(begin(&client, &hub, "1a2b3c4d-752a21d6-0-5-6", true), SL_SESSION_RESUMES);
     ck_assert(sl_session_start(&client.session));
     publish(&hub, 8, 9, "step");
     ck_assert_str_eq(client.seen, "step-0-6-7;step-0-7-8;step-0-8-9;");
@@ -254,8 +255,8 @@ END_TEST
 
 START_TEST(who_was_away_for_too_long_is_reset_and_begins_with_the_snapshot)
 {
-    static const char *const ids[] = {"1a2b3c4d-0-1-2", "ffffffff-0-7-8", "1a2b3c4d-0-99-100",
-        "1a2b3c4d-1-7-8", "what is this"};
+    static const char *const ids[] = {"1a2b3c4d-752a21d6-0-1-2", "ffffffff-752a21d6-0-7-8",
+        "1a2b3c4d-752a21d6-0-99-100", "1a2b3c4d-752a21d6-1-7-8", "what is this"};
     struct sl_hub hub;
     open_hub(&hub);
     for (int64_t offset = 0; offset < 8; offset++) {
@@ -299,7 +300,7 @@ START_TEST(a_resume_whose_events_went_while_it_was_checked_becomes_a_reset)
     open_hub(&hub);
     open_client(&client);
     publish(&hub, 0, 1, "step");
-    ck_assert_int_eq(begin(&client, &hub, "1a2b3c4d-0-0-1", true), SL_SESSION_RESUMES);
+    ck_assert_int_eq(begin(&client, &hub, "1a2b3c4d-752a21d6-0-0-1", true), SL_SESSION_RESUMES);
     for (int64_t offset = 1; offset < 9; offset++) {
         publish(&hub, offset, offset + 1, "step");
     }
@@ -321,7 +322,7 @@ START_TEST(a_route_without_snapshots_starts_live_with_a_place_to_come_back_to)
     ck_assert_int_eq(begin(&client, &hub, NULL, false), SL_SESSION_STARTS_LIVE);
     ck_assert(sl_session_start(&client.session));
     ck_assert_str_eq(client.seen, "");
-    ck_assert_str_eq(client.parser.id.data, "1a2b3c4d-0-0-n");
+    ck_assert_str_eq(client.parser.id.data, "1a2b3c4d-752a21d6-0-0-n");
     publish(&hub, 1, -1, "after");
     ck_assert_str_eq(client.seen, "after-0-1-n;");
     close_client(&client);
@@ -420,7 +421,7 @@ START_TEST(a_client_from_before_the_topics_first_event_resumes_with_all_of_them)
 {
     struct sl_hub hub;
     struct client client;
-    sl_hub_init(&hub, "1a2b3c4d", 5, 1000000);
+    sl_hub_init(&hub, "orders", "1a2b3c4d", 5, 1000000);
     open_client(&client);
     begin(&client, &hub, NULL, true);
     ck_assert(take_snapshot(&client, 1, "accepted"));
@@ -429,7 +430,7 @@ START_TEST(a_client_from_before_the_topics_first_event_resumes_with_all_of_them)
     sl_hub_set_partition_count(&hub, 1);
     publish(&hub, 0, 2, "paid");
     open_client(&client);
-    ck_assert_int_eq(begin(&client, &hub, "1a2b3c4d-n-n-1", true), SL_SESSION_RESUMES);
+    ck_assert_int_eq(begin(&client, &hub, "1a2b3c4d-752a21d6-n-n-1", true), SL_SESSION_RESUMES);
     ck_assert(sl_session_start(&client.session));
     ck_assert_str_eq(client.seen, "paid-0-0-2;");
     close_client(&client);
