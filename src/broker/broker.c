@@ -16,8 +16,8 @@ int sl_broker_open(const char *url, struct sl_broker **ret_broker, struct sluice
             "this version has no Kafka broker yet; use local:FILE");
     }
     return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-        "'%.*s...' is no broker's URL; use local:FILE",
-        url == NULL ? 0 : (int) strcspn(url, ":@"), url == NULL ? "" : url);
+        "'%.*s...' is no broker's URL; use local:FILE", url == NULL ? 0 : (int) strcspn(url, ":@"),
+        url == NULL ? "" : url);
 }
 
 void sl_broker_close(struct sl_broker *broker)
@@ -39,15 +39,30 @@ int sl_broker_append(struct sl_broker *broker, const struct sl_append *append, s
 }
 
 int sl_broker_append_once(
-    struct sl_broker *broker, const struct sl_event *event, struct sluice_error *error)
+    struct sl_broker *broker, const struct sl_append *append, struct sluice_error *error)
 {
-    return broker->ops->append_once(broker, event, error);
+    return broker->ops->append_once(broker, append, error);
 }
 
-int sl_broker_source_position(struct sl_broker *broker, const char *source_id,
-    int64_t *ret_position, struct sluice_error *error)
+int sl_broker_attach(struct sl_broker *broker, uv_loop_t *loop, struct sluice_error *error)
 {
-    return broker->ops->source_position(broker, source_id, ret_position, error);
+    return broker->ops->attach == NULL ? 0 : broker->ops->attach(broker, loop, error);
+}
+
+bool sl_broker_needs_lease(const struct sl_broker *broker)
+{
+    return broker->needs_lease;
+}
+
+bool sl_broker_is_dense(const struct sl_broker *broker)
+{
+    return broker->is_dense;
+}
+
+int sl_broker_source_position(struct sl_broker *broker, const struct sl_source *source,
+    struct sl_position *ret_position, struct sluice_error *error)
+{
+    return broker->ops->source_position(broker, source, ret_position, error);
 }
 
 int sl_broker_each_partition(
@@ -62,8 +77,8 @@ int sl_broker_committed(struct sl_broker *broker, const char *consumer, struct s
     return broker->ops->committed(broker, consumer, topic, partition, ret_offset, error);
 }
 
-int sl_broker_retain(struct sl_broker *broker, int64_t now_ms, int64_t age_ms_max,
-    int64_t size_max, int64_t *ret_deleted, struct sluice_error *error)
+int sl_broker_retain(struct sl_broker *broker, int64_t now_ms, int64_t age_ms_max, int64_t size_max,
+    int64_t *ret_deleted, struct sluice_error *error)
 {
     struct sl_retention retention = {
         .now_ms = now_ms, .age_ms_max = age_ms_max, .size_max = size_max};
@@ -90,8 +105,8 @@ int sl_reader_open(struct sl_broker *broker, const struct sl_reader_options *opt
     return broker->ops->open_reader(broker, options, &wake, ret_reader, error);
 }
 
-int sl_reader_next(struct sl_reader *reader, size_t count_max,
-    const struct sl_record **ret_records, size_t *ret_count, struct sluice_error *error)
+int sl_reader_next(struct sl_reader *reader, size_t count_max, const struct sl_record **ret_records,
+    size_t *ret_count, struct sluice_error *error)
 {
     return reader->ops->next(reader, count_max, ret_records, ret_count, error);
 }

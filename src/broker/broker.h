@@ -16,19 +16,40 @@
 #include <uv.h>
 
 #include "event/event.h"
+#include "event/position.h"
 
 enum { SL_BROKER_EPOCH_SIZE = 9, SL_BROKER_TOPICS_MAX = 64 };
 
 struct sl_broker;
 struct sl_reader;
 
-/* A piece of the outbox on its way: all of it is appended, or nothing. */
+/* What sl_broker_append answers when its end will be told later. */
+enum { SL_APPEND_PENDING = 1 };
+
+/*
+ * How a pending append ended, on the loop's thread, once: `status` is 0 or -1 as sl_broker_append
+ * has it, `rejected` the index of a condemned event or SIZE_MAX. `error` is borrowed, and only to
+ * be read if the status is -1.
+ */
+typedef void (*sl_append_on_done)(
+    void *context, int status, size_t rejected, const struct sluice_error *error);
+
+/* A piece of the outbox on its way. */
 struct sl_append {
-    const struct sl_event *events; /* borrowed for the call */
-    size_t count;                  /* may be 0: only the position moves */
-    const char *source_id;         /* whose events these are: the id of the outbox database */
-    int64_t position_before;       /* where that source must stand in the broker now, ... */
-    int64_t position_after;        /* ... and where it stands with these */
+    const struct sl_event *events;      /* borrowed until the append is done */
+    size_t count;                       /* may be 0: only the position moves */
+    const char *source_id;              /* whose events these are: the id of the outbox database */
+    struct sl_position position_before; /* where that source must stand in the broker now, ... */
+    struct sl_position position_after;  /* ... and where it stands with these */
+    sl_append_on_done on_done;          /* NULL: wait for the end */
+    void *context;
+};
+
+/* A source as its own database has it. */
+struct sl_source {
+    const char *id;
+    struct sl_position confirmed; /* all up to here is in the broker ... */
+    int64_t confirmed_ms;         /* ... since then (Unix time) */
 };
 
 /* An event as it stands in a topic. */
@@ -75,7 +96,8 @@ int sl_broker_open(const char *url, struct sl_broker **ret_broker, struct sluice
     __attribute__((warn_unused_result));
 
 /**
- * Close the broker; all its readers must be closed. NULL is fine.
+ * Close the broker; all its readers must be closed. What is pending is given up: nobody is told.
+ * NULL is fine.
  */
 void sl_broker_close(struct sl_broker *broker);
 
@@ -85,26 +107,51 @@ void sl_broker_close(struct sl_broker *broker);
 const char *sl_broker_epoch(const struct sl_broker *broker);
 
 /**
- * Append a piece of a source's events and move the source's position, at once and durably.
+ * Let the broker work on a loop, of which it becomes a part until sl_broker_close: appends with
+ * `on_done` may then be pending. Brokers that do everything at once have no need of it.
+ */
+int sl_broker_attach(struct sl_broker *broker, uv_loop_t *loop, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Whether nothing in the broker keeps two relays of one source apart, so that a relay must hold its
+ * database's lease while it appends.
+ */
+bool sl_broker_needs_lease(const struct sl_broker *broker);
+
+/**
+ * Whether a partition's offsets have no holes but at its beginning.
+ */
+bool sl_broker_is_dense(const struct sl_broker *broker);
+
+/**
+ * Append a piece of a source's events and move the source's position, durably.
  *
- * SLUICE_CONFLICT if the source does not stand at position_before: another relay has moved it, ask
- * sl_broker_source_position. A SLUICE_REJECT error condemns one event; `*ret_rejected` is its index
- * and nothing was appended. Other errors are outages: nothing was appended, try again.
+ * 0 if that is done; SL_APPEND_PENDING if `append->on_done` will tell (only with an on_done, on a
+ * broker that is attached to a loop; one append at a time). SLUICE_CONFLICT if the source does not
+ * stand at position_before: another relay has moved it, ask sl_broker_source_position. A
+ * SLUICE_REJECT error condemns one event; `*ret_rejected` is its index, and no event behind it of
+ * the same key was appended. What was appended all the same is passed over when it is appended
+ * again. Other errors are outages: ask sl_broker_source_position, then try again.
  */
 int sl_broker_append(struct sl_broker *broker, const struct sl_append *append, size_t *ret_rejected,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * Append one event out of its turn (a redrive), unless its id was appended this way before.
+ * Append one event out of its turn (a redrive, or one of no outbox), unless its id was appended
+ * this way before, as far as the broker can tell. The source and its positions are of no account;
+ * the rest is as sl_broker_append has it, but that any number may be pending.
  */
-int sl_broker_append_once(struct sl_broker *broker, const struct sl_event *event,
+int sl_broker_append_once(struct sl_broker *broker, const struct sl_append *append,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * How far a source's events have come: the position_after of its last append, 0 before the first.
+ * From where a source's events are to be appended: behind it, none is in the broker, or the broker
+ * will know those that are and pass over them. May block, for a bounded time.
  */
-int sl_broker_source_position(struct sl_broker *broker, const char *source_id,
-    int64_t *ret_position, struct sluice_error *error) __attribute__((warn_unused_result));
+int sl_broker_source_position(struct sl_broker *broker, const struct sl_source *source,
+    struct sl_position *ret_position, struct sluice_error *error)
+    __attribute__((warn_unused_result));
 
 /**
  * Visit every partition of every topic, by topic name and partition number.
@@ -125,9 +172,8 @@ int sl_broker_committed(struct sl_broker *broker, const char *consumer, struct s
  * topics while the payloads take more than `size_max` bytes (0: no limit). Does a bounded piece of
  * work; `*ret_deleted` is how many went, call again while it is not 0.
  */
-int sl_broker_retain(struct sl_broker *broker, int64_t now_ms, int64_t age_ms_max,
-    int64_t size_max, int64_t *ret_deleted, struct sluice_error *error)
-    __attribute__((warn_unused_result));
+int sl_broker_retain(struct sl_broker *broker, int64_t now_ms, int64_t age_ms_max, int64_t size_max,
+    int64_t *ret_deleted, struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
  * Open a reader on all partitions of some topics.
@@ -147,9 +193,8 @@ int sl_reader_open(struct sl_broker *broker, const struct sl_reader_options *opt
  * The records are the reader's until the next call on it. Does not wait. After a failure nothing is
  * taken: the next call gives what this one would have.
  */
-int sl_reader_next(struct sl_reader *reader, size_t count_max,
-    const struct sl_record **ret_records, size_t *ret_count, struct sluice_error *error)
-    __attribute__((warn_unused_result));
+int sl_reader_next(struct sl_reader *reader, size_t count_max, const struct sl_record **ret_records,
+    size_t *ret_count, struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
  * Note that the consumer is done with everything below `offset` of a partition. Durable with the

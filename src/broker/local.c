@@ -7,7 +7,7 @@
 
 extern const unsigned char sl_sql_local[];
 
-#define LOG_VERSION "1"
+#define LOG_VERSION "2"
 
 static bool free_topic(void *context, struct sl_text name, void *value)
 {
@@ -31,8 +31,8 @@ static void close_log(struct sl_broker *broker)
     sl_free(local);
 }
 
-static int each_partition(struct sl_broker *broker, sl_partition_visit visit, void *context,
-    struct sluice_error *error)
+static int each_partition(
+    struct sl_broker *broker, sl_partition_visit visit, void *context, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = &((struct sl_local *) broker)->connection;
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
@@ -68,8 +68,11 @@ static const struct sl_broker_ops local_ops = {
     .open_reader = sl_local_open_reader,
 };
 
-static int read_meta(struct sl_local *local, bool *ret_is_there, struct sluice_error *error)
+/* Read the epoch; *ret_is_old tells a log that must be upgraded first. */
+static int read_meta(
+    struct sl_local *local, bool *ret_is_there, bool *ret_is_old, struct sluice_error *error)
 {
+    *ret_is_old = false;
     struct sl_sqlite *sqlite = &local->connection;
     int64_t number;
     sqlite3_stmt *statement =
@@ -93,8 +96,9 @@ static int read_meta(struct sl_local *local, bool *ret_is_there, struct sluice_e
     int status = result == SQLITE_ROW ? 0 : sl_sqlite_fail(sqlite, result, "cannot read", error);
     struct sl_text version = sl_sqlite_column(statement, 0);
     struct sl_text epoch = sl_sqlite_column(statement, 1);
+    *ret_is_old = status == 0 && sl_text_equal(version, SL_TEXT("1"));
     if (status == 0 &&
-        (!sl_text_equal(version, SL_TEXT(LOG_VERSION)) ||
+        ((!*ret_is_old && !sl_text_equal(version, SL_TEXT(LOG_VERSION))) ||
             epoch.size != SL_BROKER_EPOCH_SIZE - 1)) {
         status = sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
             "the log in %s has version %.*s, this program knows version %s; use the program that "
@@ -108,24 +112,37 @@ static int read_meta(struct sl_local *local, bool *ret_is_there, struct sluice_e
     return status;
 }
 
+static int make_tables(struct sl_local *local, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = &local->connection;
+    char sql[128];
+    snprintf(sql, sizeof(sql), "INSERT INTO log_meta VALUES ('version', '%s'), ('epoch', '%08x')",
+        LOG_VERSION, (unsigned) (sl_random_u64() & 0xffffffffU));
+    return sl_sqlite_run(sqlite, (const char *) sl_sql_local, "cannot create the log", error) == 0
+        ? sl_sqlite_run(sqlite, sql, "cannot create the log", error)
+        : -1;
+}
+
+/* Create the log, or bring one of version 1 to this one. */
 static int create_log(struct sl_local *local, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = &local->connection;
     bool is_there = false;
+    bool is_old = false;
     if (sl_sqlite_begin(sqlite, error) != 0) {
         return -1;
     }
     /* Another process may have made it while this one waited for the lock. */
-    int status = read_meta(local, &is_there, error);
+    int status = read_meta(local, &is_there, &is_old, error);
     if (status == 0 && !is_there) {
-        char sql[128];
-        snprintf(sql, sizeof(sql),
-            "INSERT INTO log_meta VALUES ('version', '%s'), ('epoch', '%08x')", LOG_VERSION,
-            (unsigned) (sl_random_u64() & 0xffffffffU));
-        status = sl_sqlite_run(sqlite, (const char *) sl_sql_local, "cannot create the log", error);
-        status = status == 0 ? sl_sqlite_run(sqlite, sql, "cannot create the log", error) : -1;
-        status = status == 0 ? read_meta(local, &is_there, error) : -1;
+        status = make_tables(local, error);
+    } else if (status == 0 && is_old) {
+        status = sl_sqlite_run(sqlite,
+            "ALTER TABLE source ADD COLUMN tick INTEGER NOT NULL DEFAULT 0;"
+            "UPDATE log_meta SET value = '" LOG_VERSION "' WHERE name = 'version'",
+            "cannot upgrade the log", error);
     }
+    status = status == 0 ? read_meta(local, &is_there, &is_old, error) : -1;
     if (status == 0) {
         return sl_sqlite_commit(sqlite, error);
     }
@@ -140,11 +157,13 @@ int sl_local_open(const char *file, struct sl_broker **ret_broker, struct sluice
         return sl_fail_memory(error, "a log");
     }
     local->base.ops = &local_ops;
+    local->base.is_dense = true;
     sl_table_init(&local->topics);
     bool is_there = false;
+    bool is_old = false;
     if (sl_sqlite_open(&local->connection, file, SL_SQLITE_CREATE, error) != 0 ||
-        read_meta(local, &is_there, error) != 0 ||
-        (!is_there && create_log(local, error) != 0)) {
+        read_meta(local, &is_there, &is_old, error) != 0 ||
+        ((!is_there || is_old) && create_log(local, error) != 0)) {
         close_log(&local->base);
         return -1;
     }
@@ -249,8 +268,8 @@ int sl_local_find_topic(struct sl_local *local, struct sl_text name, bool is_mad
                 look_up(local, name, &id, &partition_count, error) != 0)) {
             return -1;
         }
-        topic = sl_allocate(
-            sizeof(*topic) + (size_t) partition_count * sizeof(topic->partitions[0]));
+        topic =
+            sl_allocate(sizeof(*topic) + (size_t) partition_count * sizeof(topic->partitions[0]));
         if (topic == NULL || sl_table_put(&local->topics, name, topic) != 0) {
             sl_free(topic);
             return sl_fail_memory(error, "a topic");

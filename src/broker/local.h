@@ -62,10 +62,10 @@ int sl_local_append(struct sl_broker *broker, const struct sl_append *append, si
     struct sluice_error *error);
 /** See broker/broker.h. */
 int sl_local_append_once(
-    struct sl_broker *broker, const struct sl_event *event, struct sluice_error *error);
+    struct sl_broker *broker, const struct sl_append *append, struct sluice_error *error);
 /** See broker/broker.h. */
-int sl_local_source_position(struct sl_broker *broker, const char *source_id,
-    int64_t *ret_position, struct sluice_error *error);
+int sl_local_source_position(struct sl_broker *broker, const struct sl_source *source,
+    struct sl_position *ret_position, struct sluice_error *error);
 /** See broker/broker.h. */
 int sl_local_retain(struct sl_broker *broker, const struct sl_retention *retention,
     int64_t *ret_deleted, struct sluice_error *error);

@@ -1,4 +1,4 @@
--- The local log, version 1: topics of events in one SQLite file.
+-- The local log, version 2: topics of events in one SQLite file.
 --
 -- A record's place is its partition's id and its offset in one number, so that a partition is one
 -- range of one tree. next_offset only rises: an offset never comes again, whatever is deleted.
@@ -37,7 +37,8 @@ CREATE TABLE record (
 -- How far each source's events have come; moved by the transaction that appends them.
 CREATE TABLE source (
     id TEXT NOT NULL PRIMARY KEY,
-    position INTEGER NOT NULL
+    position INTEGER NOT NULL,
+    tick INTEGER NOT NULL DEFAULT 0 -- of the position: it comes first when two are compared
 ) WITHOUT ROWID;
 
 -- Events that were appended out of their turn, so that a redrive that is repeated adds nothing.

@@ -108,45 +108,57 @@ static int write_offsets(struct sl_local *local, struct sluice_error *error)
     return writing.status;
 }
 
-int sl_local_source_position(struct sl_broker *broker, const char *source_id,
-    int64_t *ret_position, struct sluice_error *error)
+int sl_local_source_position(struct sl_broker *broker, const struct sl_source *source,
+    struct sl_position *ret_position, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = &((struct sl_local *) broker)->connection;
     sqlite3_stmt *statement =
-        sl_sqlite_prepare(sqlite, "SELECT position FROM source WHERE id = ?1", error);
+        sl_sqlite_prepare(sqlite, "SELECT tick, position FROM source WHERE id = ?1", error);
     if (statement == NULL) {
         return -1;
     }
-    sl_sqlite_bind_text(statement, 1, sl_text_of(source_id));
-    bool is_found = false;
-    int64_t position = 0;
-    if (sl_sqlite_step_number(
-            sqlite, statement, "cannot read the position", &is_found, &position, error) != 0) {
-        return -1;
+    sl_sqlite_bind_text(statement, 1, sl_text_of(source->id));
+    struct sl_position position = SL_POSITION_START;
+    int result = sqlite3_step(statement);
+    if (result == SQLITE_ROW) {
+        position.tick = sqlite3_column_int64(statement, 0);
+        position.id = sqlite3_column_int64(statement, 1);
     }
-    *ret_position = is_found ? position : 0;
+    sqlite3_reset(statement);
+    if (result != SQLITE_ROW && result != SQLITE_DONE) {
+        return sl_sqlite_fail(sqlite, result, "cannot read the position", error);
+    }
+    *ret_position = position;
     return 0;
 }
 
 static int move_source(
     struct sl_local *local, const struct sl_append *append, struct sluice_error *error)
 {
-    int64_t position;
-    if (sl_local_source_position(&local->base, append->source_id, &position, error) != 0) {
+    struct sl_position position;
+    struct sl_source source = {.id = append->source_id};
+    if (sl_local_source_position(&local->base, &source, &position, error) != 0) {
         return -1;
     }
-    if (position != append->position_before) {
+    if (sl_position_compare(position, append->position_before) != 0) {
+        char here[SL_POSITION_TEXT_SIZE];
+        char before[SL_POSITION_TEXT_SIZE];
+        sl_position_write(position, here);
+        sl_position_write(append->position_before, before);
         return sl_fail(error, SLUICE_CONFLICT, SLUICE_RETRY,
-            "the log has source %s at position %lld, not %lld: another relay was faster",
-            append->source_id, (long long) position, (long long) append->position_before);
+            "the log has source %s at position %s, not %s: another relay was faster",
+            append->source_id, here, before);
     }
     sqlite3_stmt *statement = sl_sqlite_prepare(&local->connection,
-        "INSERT INTO source VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET position = ?2", error);
+        "INSERT INTO source (id, position, tick) VALUES (?1, ?2, ?3) "
+        "ON CONFLICT (id) DO UPDATE SET position = ?2, tick = ?3",
+        error);
     if (statement == NULL) {
         return -1;
     }
     sl_sqlite_bind_text(statement, 1, sl_text_of(append->source_id));
-    sqlite3_bind_int64(statement, 2, append->position_after);
+    sqlite3_bind_int64(statement, 2, append->position_after.id);
+    sqlite3_bind_int64(statement, 3, append->position_after.tick);
     return sl_sqlite_step_done(&local->connection, statement, "cannot move the position", error);
 }
 
@@ -195,19 +207,18 @@ static int mark_redriven(struct sl_local *local, const struct sl_event *event, b
 }
 
 int sl_local_append_once(
-    struct sl_broker *broker, const struct sl_event *event, struct sluice_error *error)
+    struct sl_broker *broker, const struct sl_append *append, struct sluice_error *error)
 {
     struct sl_local *local = (struct sl_local *) broker;
-    struct sl_append append = {.events = event, .count = 1};
     size_t rejected;
     bool is_new = false;
     if (sl_sqlite_begin(&local->connection, error) != 0) {
         return -1;
     }
     local->append_number++;
-    int status = mark_redriven(local, event, &is_new, error);
+    int status = mark_redriven(local, append->events, &is_new, error);
     if (status == 0 && is_new) {
-        status = insert_records(local, &append, &rejected, error);
+        status = insert_records(local, append, &rejected, error);
         status = status == 0 ? write_offsets(local, error) : -1;
     }
     return finish(local, status, error);

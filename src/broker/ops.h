@@ -30,9 +30,10 @@ struct sl_broker_ops {
     int (*append)(struct sl_broker *broker, const struct sl_append *append, size_t *ret_rejected,
         struct sluice_error *error);
     int (*append_once)(
-        struct sl_broker *broker, const struct sl_event *event, struct sluice_error *error);
-    int (*source_position)(struct sl_broker *broker, const char *source_id, int64_t *ret_position,
-        struct sluice_error *error);
+        struct sl_broker *broker, const struct sl_append *append, struct sluice_error *error);
+    int (*source_position)(struct sl_broker *broker, const struct sl_source *source,
+        struct sl_position *ret_position, struct sluice_error *error);
+    int (*attach)(struct sl_broker *broker, uv_loop_t *loop, struct sluice_error *error);
     int (*each_partition)(struct sl_broker *broker, sl_partition_visit visit, void *context,
         struct sluice_error *error);
     int (*committed)(struct sl_broker *broker, const char *consumer, struct sl_text topic,
@@ -47,8 +48,8 @@ struct sl_broker_ops {
 struct sl_reader_ops {
     int (*next)(struct sl_reader *reader, size_t count_max, const struct sl_record **ret_records,
         size_t *ret_count, struct sluice_error *error);
-    int (*commit)(struct sl_reader *reader, struct sl_text topic, int32_t partition,
-        int64_t offset, struct sluice_error *error);
+    int (*commit)(struct sl_reader *reader, struct sl_text topic, int32_t partition, int64_t offset,
+        struct sluice_error *error);
     int (*flush)(struct sl_reader *reader, struct sluice_error *error);
     int (*rewind)(struct sl_reader *reader, struct sluice_error *error);
     void (*close)(struct sl_reader *reader);
@@ -57,6 +58,8 @@ struct sl_reader_ops {
 struct sl_broker {
     const struct sl_broker_ops *ops;
     char epoch[SL_BROKER_EPOCH_SIZE];
+    bool needs_lease;
+    bool is_dense;
 };
 
 struct sl_reader {

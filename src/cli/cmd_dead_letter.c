@@ -58,8 +58,10 @@ static int read_filter(const struct sl_arguments *arguments, struct work *work)
     work->filter.key = sl_arguments_value(arguments, "key");
     if (limit != NULL &&
         (!sl_parse_i64(sl_text_of(limit), &work->filter.limit) || work->filter.limit < 1)) {
-        return sl_usage_error(arguments->command, "--limit takes a whole number from 1 on, not "
-            "'%s'", limit);
+        return sl_usage_error(arguments->command,
+            "--limit takes a whole number from 1 on, not "
+            "'%s'",
+            limit);
     }
     return SL_EXIT_DONE;
 }
@@ -69,7 +71,7 @@ static json_t *held_as_json(const struct work *work, const struct sl_held *held,
     char since[SL_CLOCK_TEXT_SIZE];
     sl_clock_format(held->held_ms, since);
     json_t *object = json_pack("{s:s, s:I, s:I, s:s, s:i, s:s, s:o}", "database", work->url,
-        "number", (json_int_t) held->number, "position", (json_int_t) held->position, "state",
+        "number", (json_int_t) held->number, "position", (json_int_t) held->position.id, "state",
         sl_held_state_name(held->state), "attempts", held->attempts, "since", since, "reason",
         sl_state_text(held->reason));
     if (object == NULL || json_object_set_new(object, "stage", sl_state_text(held->stage)) != 0 ||
@@ -95,6 +97,7 @@ static void list_one(void *context, const struct sl_held *held)
 {
     struct work *work = context;
     char number[32];
+    char position[SL_POSITION_TEXT_SIZE];
     char since[SL_CLOCK_TEXT_SIZE];
     if (work->is_json) {
         json_array_append_new(work->list, held_as_json(work, held, false));
@@ -108,8 +111,8 @@ static void list_one(void *context, const struct sl_held *held)
     }
     print_column(held->stage, 12);
     print_column(held->event.has_key ? held->event.key : SL_TEXT("-"), 16);
-    snprintf(number, sizeof(number), "%lld", (long long) held->position);
-    print_column(held->position > 0 ? sl_text_of(number) : SL_TEXT("-"), 8);
+    sl_position_write(held->position, position);
+    print_column(held->position.id > 0 ? sl_text_of(position) : SL_TEXT("-"), 8);
     print_column(sl_text_of(held->event.id), 36);
     print_column(sl_text_of(sl_held_state_name(held->state)), 18);
     snprintf(number, sizeof(number), "%d", held->attempts);
@@ -129,8 +132,10 @@ static int run_list(const struct sl_arguments *arguments)
 {
     struct work work = {0};
     if (arguments->positional_count > 0) {
-        return sl_usage_error(arguments->command, "'%s' is one too much; choose with --stage, "
-            "--topic and --key", arguments->positionals[0]);
+        return sl_usage_error(arguments->command,
+            "'%s' is one too much; choose with --stage, "
+            "--topic and --key",
+            arguments->positionals[0]);
     }
     if (read_filter(arguments, &work) != SL_EXIT_DONE) {
         return SL_EXIT_USAGE;
@@ -167,8 +172,8 @@ static void show_text(const json_t *held)
         const json_t *value = json_object_get(held, names[i]);
         printf("%-9s ", names[i]);
         if (json_is_string(value)) {
-            sl_print_clean(stdout,
-                (struct sl_text) {json_string_value(value), json_string_length(value)});
+            sl_print_clean(
+                stdout, (struct sl_text) {json_string_value(value), json_string_length(value)});
             printf("\n");
         } else {
             sl_print_json_line(value);
@@ -226,11 +231,13 @@ static int run_change(const struct sl_arguments *arguments, bool is_drop)
     }
     bool is_key = work.filter.key != NULL;
     if ((arguments->positional_count > 0) + is_key + is_all != 1) {
-        return sl_usage_error(arguments->command, "choose either by ids, or by --key KEY, or "
+        return sl_usage_error(arguments->command,
+            "choose either by ids, or by --key KEY, or "
             "--all");
     }
     if (is_drop && sl_arguments_value(arguments, "yes") == NULL) {
-        return sl_usage_error(arguments->command, "dropped events are gone for good; add --yes to "
+        return sl_usage_error(arguments->command,
+            "dropped events are gone for good; add --yes to "
             "mean it");
     }
     int status = SL_EXIT_DONE;
@@ -239,15 +246,19 @@ static int run_change(const struct sl_arguments *arguments, bool is_drop)
         work.filter.event_id = arguments->positionals[i];
         status = each_store(&work, change_store);
         if (status == SL_EXIT_DONE && work.count == before) {
-            status = sl_report("no failed event has the id '%s' (one that is retrying or waiting "
-                "needs no help); `sluice dead-letter list` shows them", arguments->positionals[i]);
+            status = sl_report(
+                "no failed event has the id '%s' (one that is retrying or waiting "
+                "needs no help); `sluice dead-letter list` shows them",
+                arguments->positionals[i]);
         }
     }
     if (arguments->positional_count == 0) {
         status = each_store(&work, change_store);
         if (status == SL_EXIT_DONE && is_key && work.count == 0) {
-            status = sl_report("no failed event has the key '%s'; `sluice dead-letter list` shows "
-                "them", work.filter.key);
+            status = sl_report(
+                "no failed event has the key '%s'; `sluice dead-letter list` shows "
+                "them",
+                work.filter.key);
         }
     }
     if (status == SL_EXIT_DONE || work.count > 0) {
@@ -274,10 +285,11 @@ const struct sl_command sl_command_dead_letter_list = {
     .name = "dead-letter list",
     .summary = "List the events that do not flow, with the reason",
     .usage = "[--stage NAME] [--topic TOPIC] [--key KEY] [--limit N] [--json] --database URL",
-    .text = "examples:\n  sluice dead-letter list --database sqlite:app.db\n"
-            "  sluice dead-letter list --config app.yaml --stage payment --json\n\n"
-            "Three states: RETRYING will be tried again by itself, WAITING stands behind another\n"
-            "event of its key, FAILED_PERMANENTLY has used up its attempts and needs a person.\n",
+    .text =
+        "examples:\n  sluice dead-letter list --database sqlite:app.db\n"
+        "  sluice dead-letter list --config app.yaml --stage payment --json\n\n"
+        "Three states: RETRYING will be tried again by itself, WAITING stands behind another\n"
+        "event of its key, FAILED_PERMANENTLY has used up its attempts and needs a person.\n",
     .sections = "database",
     .flags = {CHOICE, {"limit", "N", "at most so many a database (default 1000)"},
         {"json", NULL, "as JSON"}},
@@ -298,10 +310,11 @@ const struct sl_command sl_command_dead_letter_redrive = {
     .name = "dead-letter redrive",
     .summary = "Try failed events again, those of a key in their order",
     .usage = "(ID ... | --key KEY | --all) [--stage NAME] [--topic TOPIC] --database URL",
-    .text = "examples:\n  sluice dead-letter redrive 019ab3c4-... --database sqlite:app.db\n"
-            "  sluice dead-letter redrive --key order-7 --config app.yaml\n"
-            "  sluice dead-letter redrive --all --stage relay --config app.yaml\n\n"
-            "The relay or the consumer that holds them does the work when it runs.\n",
+    .text =
+        "examples:\n  sluice dead-letter redrive 019ab3c4-... --database sqlite:app.db\n"
+        "  sluice dead-letter redrive --key order-7 --config app.yaml\n"
+        "  sluice dead-letter redrive --all --stage relay --config app.yaml\n\n"
+        "The relay or the consumer that holds them does the work when it runs.\n",
     .sections = "database",
     .flags = {CHOICE, {"all", NULL, "every failed event"}},
     .run = run_redrive,

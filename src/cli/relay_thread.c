@@ -27,7 +27,7 @@ struct sl_relay_thread {
     uv_sem_t opened;
     uv_async_t notice; /* the caller's loop: a relay has halted, or the thread has ended */
     atomic_bool has_ended;
-    _Atomic int64_t turned_ms; /* monotonic: when the thread's loop last turned */
+    _Atomic int64_t turned_ms;              /* monotonic: when the thread's loop last turned */
     const struct sl_relay_options *options; /* until opened */
     struct member members[SL_RELAY_THREAD_RELAYS_MAX];
     size_t count;
@@ -205,13 +205,20 @@ void sl_relay_thread_stop(
 
 static const char *state_name(const struct member *member)
 {
-    static const char *const names[] = {[SL_PUMP_STOPPED] = "stopped", [SL_PUMP_ASKING] = "asking",
-        [SL_PUMP_READING] = "reading", [SL_PUMP_HOLDING] = "holding",
-        [SL_PUMP_APPENDING] = "appending", [SL_PUMP_JUDGING] = "judging", [SL_PUMP_IDLE] = "idle",
+    static const char *const names[] = {[SL_PUMP_STOPPED] = "stopped",
+        [SL_PUMP_ASKING] = "asking",
+        [SL_PUMP_READING] = "reading",
+        [SL_PUMP_HOLDING] = "holding",
+        [SL_PUMP_APPENDING] = "appending",
+        [SL_PUMP_JUDGING] = "judging",
+        [SL_PUMP_IDLE] = "idle",
         [SL_PUMP_RESTING] = "resting"};
     int state = atomic_load(&member->stats->pump_state);
     if (atomic_load(&member->is_halted)) {
         return "halted";
+    }
+    if (atomic_load(&member->stats->is_standby)) {
+        return "standby";
     }
     return state >= 0 && (size_t) state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
 }
@@ -219,9 +226,10 @@ static const char *state_name(const struct member *member)
 /* 0: closed, events flow; 1: open, an outage is waited out; 2: halted until a person acts. */
 static int64_t breaker_of(const struct member *member)
 {
-    return atomic_load(&member->is_halted)                                    ? 2
+    return atomic_load(&member->is_halted)                                 ? 2
+        : atomic_load(&member->stats->is_standby)                          ? 0
         : atomic_load(&member->stats->pump_state) == (int) SL_PUMP_RESTING ? 1
-                                                                            : 0;
+                                                                           : 0;
 }
 
 static int64_t read_position(const struct member *member)
@@ -265,9 +273,8 @@ static void write_published(struct sl_relay_thread *thread, struct sl_metrics *m
             {SL_TEXT("rejected"), atomic_load(&stats->rejected_total)},
             {SL_TEXT("outage"), atomic_load(&stats->outages_total)}};
         for (size_t j = 0; j < sizeof(rows) / sizeof(rows[0]); j++) {
-            struct sl_metrics_label labels[] = {
-                {"database", sl_text_of(thread->members[i].name)}, {"sink", SL_TEXT("local")},
-                {"result", rows[j].result}};
+            struct sl_metrics_label labels[] = {{"database", sl_text_of(thread->members[i].name)},
+                {"sink", SL_TEXT("local")}, {"result", rows[j].result}};
             sl_metrics_number(metrics, labels, 3, rows[j].value);
         }
     }
@@ -285,8 +292,8 @@ static void write_latency(struct sl_relay_thread *thread, struct sl_metrics *met
             counts[j] = atomic_load(&stats->latency_buckets[j]);
         }
         struct sl_metrics_label label = {"database", sl_text_of(thread->members[i].name)};
-        struct sl_metrics_histogram histogram = {bounds_ms, counts, SL_RELAY_LATENCY_BUCKETS,
-            atomic_load(&stats->latency_sum_ms)};
+        struct sl_metrics_histogram histogram = {
+            bounds_ms, counts, SL_RELAY_LATENCY_BUCKETS, atomic_load(&stats->latency_sum_ms)};
         sl_metrics_buckets(metrics, &label, 1, &histogram);
     }
 }
@@ -306,18 +313,20 @@ static void describe(struct sl_relay_thread *thread, struct sl_console_writer *w
         const struct sl_relay_stats *stats = member->stats;
         bool is_halted = atomic_load(&member->is_halted);
         json_array_append_new(relays,
-            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s?}", "database", member->name,
+            json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:s?}", "database", member->name,
                 "state", state_name(member), "position", (json_int_t) atomic_load(&stats->position),
-                "published_total", (json_int_t) atomic_load(&stats->published_total),
-                "rejected_total", (json_int_t) atomic_load(&stats->rejected_total),
-                "redriven_total", (json_int_t) atomic_load(&stats->redriven_total),
-                "outages_total", (json_int_t) atomic_load(&stats->outages_total), "error",
+                "tick", (json_int_t) atomic_load(&stats->tick), "published_total",
+                (json_int_t) atomic_load(&stats->published_total), "rejected_total",
+                (json_int_t) atomic_load(&stats->rejected_total), "redriven_total",
+                (json_int_t) atomic_load(&stats->redriven_total), "outages_total",
+                (json_int_t) atomic_load(&stats->outages_total), "error",
                 is_halted ? member->failure.text : NULL));
         sl_console_add_total(writer, "published", atomic_load(&stats->published_total));
         if (is_halted) {
             add_reason(writer->not_ready, member->name, member->failure.text);
         } else if (breaker_of(member) != 0) {
-            add_reason(writer->not_ready, member->name, "the broker or the database does not "
+            add_reason(writer->not_ready, member->name,
+                "the broker or the database does not "
                 "answer; it is tried again");
         }
     }
@@ -350,6 +359,5 @@ static void collect(void *context, struct sl_console_writer *writer)
 
 struct sl_console_source sl_relay_thread_source(struct sl_relay_thread *thread)
 {
-    return (struct sl_console_source) {.context = thread, .is_blocking = false,
-        .collect = collect};
+    return (struct sl_console_source) {.context = thread, .is_blocking = false, .collect = collect};
 }

@@ -62,8 +62,7 @@ void sl_sample_deinit(struct sl_sample *sample)
     *sample = (struct sl_sample) {0};
 }
 
-static struct sl_store *store_of(
-    struct sl_sampled_database *database, struct sluice_error *error)
+static struct sl_store *store_of(struct sl_sampled_database *database, struct sluice_error *error)
 {
     if (database->store == NULL &&
         sl_store_open(database->url, SL_STORE_EXISTING, &database->store, error) != 0) {
@@ -95,17 +94,19 @@ static void judge(struct sl_sampler *sampler, struct sl_sampled_database *databa
 {
     int64_t now_ms = sl_clock_monotonic_ms();
     int64_t age_ms = integer_of(state, "oldest_unsent_age_ms");
-    int64_t position = integer_of(state, "position");
-    if (position != database->position || integer_of(state, "unsent_events") == 0) {
+    struct sl_position position = {integer_of(state, "tick"), integer_of(state, "position")};
+    if (sl_position_compare(position, database->position) != 0 ||
+        integer_of(state, "unsent_events") == 0) {
         database->moved_ms = now_ms;
     }
     database->position = position;
     int64_t still_ms = now_ms - database->moved_ms;
     if (age_ms > sampler->ready_age_max_ms && still_ms > sampler->ready_age_max_ms) {
         char text[400];
-        snprintf(text, sizeof(text), "%.200s: the oldest unsent event is %lld s old and the "
-            "position has not moved for %lld s; is a relay running?", database->name,
-            (long long) (age_ms / 1000), (long long) (still_ms / 1000));
+        snprintf(text, sizeof(text),
+            "%.200s: the oldest unsent event is %lld s old and the "
+            "position has not moved for %lld s; is a relay running?",
+            database->name, (long long) (age_ms / 1000), (long long) (still_ms / 1000));
         json_array_append_new(not_ready, json_string(text));
     }
 }
@@ -131,17 +132,17 @@ static json_t *look_at(
 static struct sl_metrics_label label_of(const json_t *object, const char *key, const char *name)
 {
     const json_t *value = json_object_get(object, key);
-    return (struct sl_metrics_label) {name,
-        {json_string_value(value), json_string_length(value)}};
+    return (struct sl_metrics_label) {name, {json_string_value(value), json_string_length(value)}};
 }
 
 /* One family over all databases, from a number of each. */
-static void write_numbers(struct sl_metrics *metrics, const json_t *databases, const char *field,
-    bool is_time)
+static void write_numbers(
+    struct sl_metrics *metrics, const json_t *databases, const char *field, bool is_time)
 {
     size_t index;
     const json_t *database;
-    json_array_foreach(databases, index, database) {
+    json_array_foreach(databases, index, database)
+    {
         if (json_object_get(database, field) != NULL) {
             struct sl_metrics_label label = label_of(database, "name", "database");
             if (is_time) {
@@ -159,10 +160,12 @@ static void write_nested(struct sl_metrics *metrics, const json_t *databases, co
 {
     size_t index;
     const json_t *database;
-    json_array_foreach(databases, index, database) {
+    json_array_foreach(databases, index, database)
+    {
         size_t nested_index;
         const json_t *nested;
-        json_array_foreach(json_object_get(database, list), nested_index, nested) {
+        json_array_foreach(json_object_get(database, list), nested_index, nested)
+        {
             struct sl_metrics_label labels[] = {
                 label_of(database, "name", "database"), label_of(nested, key, label_name)};
             sl_metrics_number(metrics, labels, 2, integer_of(nested, field));
@@ -187,8 +190,8 @@ static void write_metrics(struct sl_metrics *metrics, const json_t *databases)
     sl_metrics_begin(metrics, "dead_letters", SL_METRICS_GAUGE,
         "Events that have failed permanently and wait for a person, by stage.");
     write_nested(metrics, databases, "stages", "stage", "stage", "failed");
-    sl_metrics_begin(metrics, "inbox_applied_total", SL_METRICS_COUNTER,
-        "Events that a consumer has applied.");
+    sl_metrics_begin(
+        metrics, "inbox_applied_total", SL_METRICS_COUNTER, "Events that a consumer has applied.");
     write_nested(metrics, databases, "consumers", "name", "consumer", "applied_total");
     sl_metrics_begin(metrics, "inbox_duplicates_total", SL_METRICS_COUNTER,
         "Events that a consumer had applied before and skipped.");
@@ -200,8 +203,8 @@ static void write_metrics(struct sl_metrics *metrics, const json_t *databases)
 
 void sl_sampler_look(struct sl_sampler *sampler, struct sl_sample *ret_sample)
 {
-    struct sl_sample sample = {.state = json_object(), .not_ready = json_array(),
-        .not_alive = json_array()};
+    struct sl_sample sample = {
+        .state = json_object(), .not_ready = json_array(), .not_alive = json_array()};
     json_t *databases = json_array();
     sl_metrics_init(&sample.metrics);
     for (size_t i = 0; i < sampler->database_count; i++) {

@@ -14,7 +14,7 @@ struct sl_sampled_database {
     char *url;
     char *name; /* the URL with its password masked */
     struct sl_store *store;
-    int64_t position;
+    struct sl_position position;
     int64_t moved_ms; /* monotonic: when the position last moved, or nothing was unsent */
 };
 

@@ -62,8 +62,7 @@ static void visit_held(void *context, const struct sl_held *held)
 {
     struct collecting *collecting = context;
     const struct sl_event *event = &held->event;
-    json_t *last =
-        json_array_get(collecting->parked, json_array_size(collecting->parked) - 1);
+    json_t *last = json_array_get(collecting->parked, json_array_size(collecting->parked) - 1);
     collecting->held_count++;
     if (last != NULL && event->has_key && is_text(last, "key", event->key) &&
         is_text(last, "topic", event->topic) && is_text(last, "stage", held->stage)) {
@@ -71,8 +70,8 @@ static void visit_held(void *context, const struct sl_held *held)
         json_object_set_new(last, "events", json_integer(events + 1));
         return;
     }
-    int64_t next_ms = held->state == SL_HELD_RETRYING ? held->next_attempt_ms - collecting->now_ms
-                                                      : 0;
+    int64_t next_ms =
+        held->state == SL_HELD_RETRYING ? held->next_attempt_ms - collecting->now_ms : 0;
     json_array_append_new(collecting->parked,
         json_pack("{s:o, s:o, s:o, s:i, s:s, s:o, s:s, s:i, s:I, s:I, s:o}", "stage",
             sl_state_text(held->stage), "topic", sl_state_text(event->topic), "key",
@@ -100,8 +99,10 @@ int sl_state_of_store(struct sl_store *store, const char *name, int64_t now_ms, 
     struct sluice_error *error)
 {
     struct sl_outbox_state outbox = {0};
-    struct collecting collecting = {.stages = json_array(), .consumers = json_array(),
-        .parked = json_array(), .now_ms = now_ms};
+    struct collecting collecting = {.stages = json_array(),
+        .consumers = json_array(),
+        .parked = json_array(),
+        .now_ms = now_ms};
     if (collect(store, &collecting, &outbox, error) != 0) {
         json_decref(collecting.stages);
         json_decref(collecting.consumers);
@@ -109,12 +110,13 @@ int sl_state_of_store(struct sl_store *store, const char *name, int64_t now_ms, 
         return -1;
     }
     int64_t age_ms = outbox.unsent_count == 0 ? 0 : now_ms - outbox.oldest_unsent_ms;
-    json_t *state = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:b}", "name", name,
-        "id", sl_store_id(store), "oldest_unsent_age_ms", (json_int_t) (age_ms < 0 ? 0 : age_ms),
-        "unsent_events", (json_int_t) outbox.unsent_count, "position",
-        (json_int_t) outbox.position, "last_position", (json_int_t) outbox.last_position, "stages",
-        collecting.stages, "consumers", collecting.consumers, "parked", collecting.parked,
-        "parked_is_cut", collecting.held_count >= SL_STATE_HELD_MAX);
+    json_t *state = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:b}", "name",
+        name, "id", sl_store_id(store), "oldest_unsent_age_ms",
+        (json_int_t) (age_ms < 0 ? 0 : age_ms), "unsent_events", (json_int_t) outbox.unsent_count,
+        "position", (json_int_t) outbox.position.id, "tick", (json_int_t) outbox.position.tick,
+        "last_position", (json_int_t) outbox.last.id, "stages", collecting.stages, "consumers",
+        collecting.consumers, "parked", collecting.parked, "parked_is_cut",
+        collecting.held_count >= SL_STATE_HELD_MAX);
     if (state == NULL) {
         return sl_fail_memory(error, "the state of a database");
     }

@@ -4,6 +4,9 @@
 
 #include "flow/delivery.h"
 
+/* How often a relay without the lease asks for it. */
+enum { STANDBY_REST_MS = 500 };
+
 void sl_pump_init(struct sl_pump *pump, int64_t rest_first_ms, int64_t rest_max_ms)
 {
     *pump = (struct sl_pump) {
@@ -50,7 +53,7 @@ static struct sl_pump_effect take_rows(struct sl_pump *pump, const struct sl_pum
     if (event->count == 0) {
         return go(pump, SL_PUMP_IDLE, SL_PUMP_WAIT);
     }
-    assert(event->position > pump->position);
+    assert(sl_position_compare(event->position, pump->position) > 0);
     pump->batch_position = event->position;
     return go(pump, SL_PUMP_HOLDING, SL_PUMP_HOLD_WAITING);
 }
@@ -68,6 +71,11 @@ struct sl_pump_effect sl_pump_step(
         if (kind == SL_PUMP_EVENT_POSITION) {
             pump->position = event->position;
             return go(pump, SL_PUMP_READING, SL_PUMP_READ);
+        }
+        if (kind == SL_PUMP_EVENT_STANDBY) {
+            struct sl_pump_effect effect = go(pump, SL_PUMP_RESTING, SL_PUMP_REST);
+            effect.until_ms = now_ms + STANDBY_REST_MS;
+            return effect;
         }
         break;
     case SL_PUMP_READING:

@@ -18,6 +18,7 @@
  *   JUDGING    | HELD      -> HOLDING     (HOLD_WAITING again: its key is held now)
  *   IDLE       | WAKE      -> READING     (READ)
  *   RESTING    | TIMER     -> ASKING      (ASK_POSITION)
+ *   ASKING     | STANDBY   -> RESTING     (REST: another relay has the lease)
  *   all but    | CONFLICT  -> ASKING      (ASK_POSITION: another relay was there)
  *   STOPPED    | OUTAGE    -> RESTING     (REST until a time that backs off; no attempt is counted)
  *              | FATAL     -> STOPPED     (HALT)
@@ -28,6 +29,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "event/position.h"
 
 enum sl_pump_state {
     SL_PUMP_STOPPED,
@@ -49,6 +52,7 @@ enum sl_pump_event_kind {
     SL_PUMP_EVENT_REJECTED,
     SL_PUMP_EVENT_WAKE,
     SL_PUMP_EVENT_TIMER,
+    SL_PUMP_EVENT_STANDBY,
     SL_PUMP_EVENT_CONFLICT,
     SL_PUMP_EVENT_OUTAGE,
     SL_PUMP_EVENT_FATAL
@@ -56,8 +60,8 @@ enum sl_pump_event_kind {
 
 struct sl_pump_event {
     enum sl_pump_event_kind kind;
-    int64_t position; /* POSITION: where the sink stands; ROWS: the position of the last row */
-    size_t count;     /* ROWS */
+    struct sl_position position; /* POSITION: where the sink stands; ROWS: of the last row */
+    size_t count;                /* ROWS */
 };
 
 enum sl_pump_effect_kind {
@@ -74,16 +78,16 @@ enum sl_pump_effect_kind {
 
 struct sl_pump_effect {
     enum sl_pump_effect_kind kind;
-    int64_t position;
-    int64_t to;
+    struct sl_position position;
+    struct sl_position to;
     int64_t until_ms;
 };
 
 struct sl_pump {
     enum sl_pump_state state;
-    int64_t position;       /* up to here everything is in the sink or held */
-    int64_t batch_position; /* the last row of the batch in hand */
-    int outages;            /* in a row */
+    struct sl_position position;       /* up to here everything is in the sink or held */
+    struct sl_position batch_position; /* the last row of the batch in hand */
+    int outages;                       /* in a row */
     int64_t rest_first_ms;
     int64_t rest_max_ms;
 };

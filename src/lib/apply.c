@@ -6,9 +6,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "event/headers.h"
 #include "lib/database.h"
 #include "store/held_copy.h"
-#include "event/headers.h"
 
 /* A transaction is ended after this time, so that other writers of the database get their turn. */
 enum { TRANSACTION_TIME_MAX_US = 20000 };
@@ -117,8 +117,8 @@ static int attempt(struct sl_applier *applier, const struct sl_event *event, str
     if (sl_store_savepoint(store, error) != 0) {
         return -1;
     }
-    if (sl_store_inbox_begin(
-            store, applier->name, event->id, sl_clock_wall_ms(), &is_new, error) != 0) {
+    if (sl_store_inbox_begin(store, applier->name, event->id, sl_clock_wall_ms(), &is_new, error) !=
+        0) {
         return -1;
     }
     if (!is_new) {
@@ -160,7 +160,7 @@ static int apply_one(struct sl_applier *applier, const struct sl_event *event, s
     };
     if (tally->has_held) {
         struct sl_key_state key;
-        if (sl_store_key_state(store, applier->name, event, INT64_MAX, &key, error) != 0) {
+        if (sl_store_key_state(store, applier->name, event, SL_POSITION_END, &key, error) != 0) {
             return -1;
         }
         if (sl_delivery_must_wait(&applier->policy, &key)) {
@@ -261,8 +261,8 @@ int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *
     int64_t now_ms = sl_clock_wall_ms();
     struct sl_held_copy held = {0};
     applier->is_retry_next = false;
-    if (sl_store_held_due(
-            store, applier->name, 0, now_ms, sl_held_copy_take, &held, ret_due_ms, error) != 0) {
+    if (sl_store_held_due(store, applier->name, SL_POSITION_START, now_ms, sl_held_copy_take, &held,
+            ret_due_ms, error) != 0) {
         return -1;
     }
     if (held.is_out_of_memory) {

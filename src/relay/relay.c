@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "event/id.h"
 #include "relay/state.h"
 
 enum {
@@ -13,6 +14,9 @@ enum {
     CONFIRM_DELAY_MS = 100, /* the store learns the position this much later: one write for many */
     RETAIN_INTERVAL_MS = 1000,
     OUTBOX_DELETES_MAX = 1000,
+    POLL_INTERVAL_MS = 20,
+    POLL_FAST_MS = 1000, /* so long after the last event a server is asked at the full rate */
+    POLL_SLOWER = 5,
     STEPS_A_TURN = 64 /* then the loop gets its turn, so that a stop is heard under load */
 };
 
@@ -20,8 +24,8 @@ static void on_confirm(uv_timer_t *timer)
 {
     struct sl_relay *relay = timer->data;
     struct sluice_error error;
-    int64_t position = relay->pump.position;
-    if (sl_store_confirm(relay->store, position, sl_clock_wall_ms(), &error) == 0) {
+    struct sl_position position = relay->pump.position;
+    if (sl_store_confirm(relay->store, position, relay->reached_ms, &error) == 0) {
         relay->confirmed_position = position;
     } else {
         uv_timer_start(&relay->confirm_timer, on_confirm, CONFIRM_DELAY_MS, 0);
@@ -30,19 +34,45 @@ static void on_confirm(uv_timer_t *timer)
 
 static void on_turn(uv_timer_t *timer);
 
+static void on_poll(uv_timer_t *timer)
+{
+    struct sl_relay *relay = timer->data;
+    if (relay->pump.state == SL_PUMP_IDLE) {
+        sl_relay_drive(relay, (struct sl_pump_event) {.kind = SL_PUMP_EVENT_WAKE});
+    }
+}
+
+/* A server cannot wake us: look again soon, and less often once it has been quiet for a while. */
+static void poll_later(struct sl_relay *relay)
+{
+    if (sl_store_watch_file(relay->store) != NULL) {
+        return;
+    }
+    int64_t quiet_ms = sl_clock_monotonic_ms() - relay->published_ms;
+    int64_t interval_ms =
+        relay->options.poll_interval_ms * (quiet_ms > POLL_FAST_MS ? POLL_SLOWER : 1);
+    uv_timer_start(&relay->poll_timer, on_poll, (uint64_t) interval_ms, 0);
+}
+
 /* What the relay's state has become after some steps: tell the world, set the timers. */
 static void settle(struct sl_relay *relay)
 {
     enum sl_pump_state state = relay->pump.state;
     atomic_store(&relay->stats.pump_state, (int) state);
-    if (state == SL_PUMP_IDLE) {
+    if (state == SL_PUMP_IDLE || relay->is_standby) {
         atomic_store(&relay->stats.progress_ms, sl_clock_monotonic_ms());
+    }
+    atomic_store(&relay->stats.is_standby, relay->is_standby);
+    if (state == SL_PUMP_IDLE) {
+        poll_later(relay);
     }
     if (state != SL_PUMP_RESTING && state != SL_PUMP_STOPPED && relay->is_resting) {
         relay->is_resting = false;
-        sl_log(SL_LOG_INFO, "delivery goes on", "position=%lld", (long long) relay->pump.position);
+        char position[SL_POSITION_TEXT_SIZE];
+        sl_position_write(relay->pump.position, position);
+        sl_log(SL_LOG_INFO, "delivery goes on", "position=%s", position);
     }
-    if (relay->pump.position > relay->confirmed_position &&
+    if (sl_position_compare(relay->pump.position, relay->confirmed_position) > 0 &&
         !uv_is_active((uv_handle_t *) &relay->confirm_timer)) {
         uv_timer_start(&relay->confirm_timer, on_confirm, CONFIRM_DELAY_MS, 0);
     }
@@ -141,6 +171,8 @@ static void free_relay(struct sl_relay *relay)
     sl_free(relay->is_held);
     sl_free(relay->sending);
     sl_free(relay->sending_rows);
+    sl_outbox_batch_deinit(&relay->ahead);
+    sl_held_copy_deinit(&relay->retrying);
     sl_free(relay);
 }
 
@@ -154,8 +186,8 @@ static void on_closed(uv_handle_t *handle)
 
 static void start_timers(struct sl_relay *relay, uv_loop_t *loop)
 {
-    uv_timer_t *timers[] = {
-        &relay->turn_timer, &relay->retry_timer, &relay->confirm_timer, &relay->retain_timer};
+    uv_timer_t *timers[] = {&relay->turn_timer, &relay->retry_timer, &relay->confirm_timer,
+        &relay->retain_timer, &relay->poll_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         uv_timer_init(loop, timers[i]);
         timers[i]->data = relay;
@@ -199,9 +231,18 @@ int sl_relay_open(const struct sl_relay_options *options, uv_loop_t *loop, sl_re
     }
     relay->options.database = NULL;
     relay->options.broker = NULL;
+    if (relay->options.poll_interval_ms <= 0) {
+        relay->options.poll_interval_ms = POLL_INTERVAL_MS;
+    }
+    sl_id_new(relay->holder);
     start_timers(relay, loop);
-    if (sl_watch_open(loop, sl_store_watch_file(relay->store), on_change, relay, &relay->watch,
-            error) != 0) {
+    if (sl_broker_attach(relay->broker, loop, error) != 0) {
+        sl_relay_close(relay);
+        return -1;
+    }
+    if (sl_store_watch_file(relay->store) != NULL &&
+        sl_watch_open(
+            loop, sl_store_watch_file(relay->store), on_change, relay, &relay->watch, error) != 0) {
         sl_relay_close(relay);
         return -1;
     }
@@ -219,13 +260,21 @@ void sl_relay_close(struct sl_relay *relay)
     }
     relay->is_closing = true;
     struct sluice_error ignored;
-    int status = sl_store_confirm(relay->store, relay->pump.position, sl_clock_wall_ms(), &ignored);
-    (void) status; /* the broker knows the position anyway */
+    int status = sl_store_confirm(relay->store, relay->pump.position, relay->reached_ms, &ignored);
+    (void) status; /* the next start finds out from the broker */
+    if (relay->leased_ms != 0) {
+        status = sl_store_lease_end(relay->store, relay->holder, &ignored);
+        (void) status; /* it ends by itself */
+    }
     sl_watch_close(relay->watch);
+    /* Now, while the loop turns: what is on its way must not find the relay gone. */
+    sl_broker_close(relay->broker);
+    relay->broker = NULL;
     uv_close((uv_handle_t *) &relay->turn_timer, on_closed);
     uv_close((uv_handle_t *) &relay->retry_timer, on_closed);
     uv_close((uv_handle_t *) &relay->confirm_timer, on_closed);
     uv_close((uv_handle_t *) &relay->retain_timer, on_closed);
+    uv_close((uv_handle_t *) &relay->poll_timer, on_closed);
 }
 
 const struct sl_relay_stats *sl_relay_stats(const struct sl_relay *relay)

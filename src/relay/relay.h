@@ -24,6 +24,7 @@ struct sl_relay_options {
     const char *broker;
     struct sl_delivery_policy policy;
     int64_t batch_events_max;    /* rows that are appended at once; at least 1 */
+    int64_t poll_interval_ms;    /* how often a server is asked for news; 0: 20 */
     int64_t retention_ms;        /* how long sent rows stay in the outbox; 0: for ever */
     int64_t broker_retention_ms; /* the local log's age limit; 0: for ever */
     int64_t broker_size_max;     /* the local log's size limit in bytes; 0: none */
@@ -41,7 +42,9 @@ struct sl_relay_stats {
     _Atomic int64_t outages_total;
     _Atomic int64_t conflicts_total;
     _Atomic int64_t position;
-    _Atomic int pump_state;     /* enum sl_pump_state */
+    _Atomic int64_t tick;
+    _Atomic int pump_state;      /* enum sl_pump_state */
+    _Atomic bool is_standby;     /* another relay has the lease */
     _Atomic int64_t progress_ms; /* monotonic: when it last was idle or appended something */
     _Atomic int64_t latency_buckets[SL_RELAY_LATENCY_BUCKETS]; /* commit to acknowledgement */
     _Atomic int64_t latency_sum_ms;

@@ -9,7 +9,9 @@
 
 #include "base/watch.h"
 #include "broker/broker.h"
+#include "event/position.h"
 #include "relay/relay.h"
+#include "store/held_copy.h"
 #include "store/store.h"
 
 struct sl_relay {
@@ -18,12 +20,23 @@ struct sl_relay {
     struct sl_broker *broker;
     struct sl_pump pump;
     struct sl_outbox_batch batch;
+    struct sl_outbox_batch ahead; /* the next batch, read while this one is on its way */
+    struct sl_position ahead_after;
+    bool is_ahead;
     bool *is_held;            /* of each row of the batch: it does not go with the others */
     struct sl_event *sending; /* the rows that do */
     size_t *sending_rows;     /* their indexes in the batch */
+    size_t sending_count;
     size_t rejected_row;
     struct sluice_error failure; /* the last one: why it rests, rejected or halted */
-    int64_t confirmed_position;
+    struct sl_position confirmed_position;
+    int64_t reached_ms; /* when the pump reached its position (Unix time) */
+    int64_t leased_ms;  /* monotonic: when the lease was last asked for and given; 0: never */
+    char holder[SLUICE_EVENT_ID_SIZE]; /* who this relay is to the lease */
+    bool is_standby;
+    bool is_appending; /* the append in hand is pending */
+    bool is_retrying;  /* a held event is on its way: */
+    struct sl_held_copy retrying;
     bool is_resting;
     bool is_closing;
     int open_handles;
@@ -31,6 +44,8 @@ struct sl_relay {
     uv_timer_t retry_timer;   /* a held event is due */
     uv_timer_t confirm_timer; /* the position goes to the store, some time after it moved */
     uv_timer_t retain_timer;
+    uv_timer_t poll_timer; /* of a database that cannot wake us */
+    int64_t published_ms;  /* monotonic: when something was last appended */
     struct sl_watch *watch;
     sl_relay_on_halt on_halt;
     void *context;
@@ -56,6 +71,12 @@ bool sl_relay_perform(
  */
 int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
     struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Fail with SLUICE_CONFLICT if this relay must not append, because another one has the lease.
+ */
+int sl_relay_check_lease(struct sl_relay *relay, struct sluice_error *error)
+    __attribute__((warn_unused_result));
 
 /**
  * Make an event that was refused for good the relay's failure, for whoever hears of the halt.

@@ -23,7 +23,7 @@ struct sl_consumed {
 
 struct sl_held_due_query {
     const char *stage;
-    int64_t position_max;
+    struct sl_position position_max;
     int64_t now_ms;
 };
 
@@ -53,12 +53,15 @@ struct sl_store_ops {
     void (*interrupt)(struct sl_store *store);           /* NULL: cannot */
     int (*outbox_insert)(
         struct sl_store *store, const struct sl_event *event, struct sluice_error *error);
-    int (*outbox_read)(struct sl_store *store, int64_t position, size_t count_max, size_t size_max,
-        struct sl_outbox_batch *batch, struct sluice_error *error);
+    int (*outbox_read)(struct sl_store *store, struct sl_position position, size_t count_max,
+        size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error);
     int (*outbox_state)(
         struct sl_store *store, struct sl_outbox_state *ret_state, struct sluice_error *error);
-    int (*confirm)(
-        struct sl_store *store, int64_t position, int64_t now_ms, struct sluice_error *error);
+    int (*confirm)(struct sl_store *store, struct sl_position position, int64_t reached_ms,
+        struct sluice_error *error);
+    int (*lease)(struct sl_store *store, const char *holder, int64_t ttl_ms, bool *ret_is_held,
+        struct sluice_error *error);
+    int (*lease_end)(struct sl_store *store, const char *holder, struct sluice_error *error);
     int (*outbox_retain)(struct sl_store *store, int64_t before_ms, int64_t count_max,
         int64_t *ret_deleted, struct sluice_error *error);
     int (*inbox_begin)(struct sl_store *store, const char *consumer, const char *event_id,
@@ -67,10 +70,10 @@ struct sl_store_ops {
         int64_t count_max, int64_t *ret_deleted, struct sluice_error *error);
     int (*count_consumed)(
         struct sl_store *store, const struct sl_consumed *consumed, struct sluice_error *error);
-    int (*each_consumer)(struct sl_store *store, sl_consumer_visit visit, void *context,
-        struct sluice_error *error);
+    int (*each_consumer)(
+        struct sl_store *store, sl_consumer_visit visit, void *context, struct sluice_error *error);
     int (*key_state)(struct sl_store *store, const char *stage, const struct sl_event *event,
-        int64_t position, struct sl_key_state *ret_state, struct sluice_error *error);
+        struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error);
     int (*has_held)(
         struct sl_store *store, const char *stage, bool *ret_has_held, struct sluice_error *error);
     int (*hold)(struct sl_store *store, const struct sl_hold *hold, struct sluice_error *error);

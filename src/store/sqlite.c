@@ -8,7 +8,7 @@
 extern const unsigned char sl_sql_sqlite[];
 
 /* The version of the tables that this program makes and understands. */
-#define SCHEMA_VERSION "1"
+#define SCHEMA_VERSION "2"
 
 const char *sl_store_sqlite_schema(void)
 {
@@ -79,8 +79,8 @@ static int read_meta(struct sl_sqlite *sqlite, const char *name, char *ret_value
 
 static int write_new_id(struct sl_sqlite *sqlite, const char *id, struct sluice_error *error)
 {
-    sqlite3_stmt *statement = sl_sqlite_prepare(
-        sqlite, "INSERT OR REPLACE INTO sluice_meta VALUES ('id', ?)", error);
+    sqlite3_stmt *statement =
+        sl_sqlite_prepare(sqlite, "INSERT OR REPLACE INTO sluice_meta VALUES ('id', ?)", error);
     if (statement == NULL) {
         return -1;
     }
@@ -91,12 +91,11 @@ static int write_new_id(struct sl_sqlite *sqlite, const char *id, struct sluice_
 static int has_tables(struct sl_sqlite *sqlite, bool *ret_has_tables, struct sluice_error *error)
 {
     int64_t number;
-    sqlite3_stmt *statement = sl_sqlite_prepare(
-        sqlite, "SELECT 1 FROM sqlite_master WHERE name = 'sluice_meta'", error);
+    sqlite3_stmt *statement =
+        sl_sqlite_prepare(sqlite, "SELECT 1 FROM sqlite_master WHERE name = 'sluice_meta'", error);
     return statement == NULL
         ? -1
-        : sl_sqlite_step_number(
-              sqlite, statement, "cannot read", ret_has_tables, &number, error);
+        : sl_sqlite_step_number(sqlite, statement, "cannot read", ret_has_tables, &number, error);
 }
 
 static int create_tables(struct sl_sqlite *sqlite, struct sluice_error *error)
@@ -110,8 +109,8 @@ static int create_tables(struct sl_sqlite *sqlite, struct sluice_error *error)
     if (status == 0 && !is_there) {
         char id[SLUICE_EVENT_ID_SIZE];
         sl_id_new(id);
-        status = sl_sqlite_run(
-            sqlite, sl_store_sqlite_schema(), "cannot create sluice's tables", error);
+        status =
+            sl_sqlite_run(sqlite, sl_store_sqlite_schema(), "cannot create sluice's tables", error);
         if (status == 0) {
             status = sl_sqlite_run(sqlite,
                 "INSERT INTO sluice_meta VALUES ('schema_version', '" SCHEMA_VERSION "')",
@@ -124,6 +123,56 @@ static int create_tables(struct sl_sqlite *sqlite, struct sluice_error *error)
     }
     sl_sqlite_rollback(sqlite);
     return -1;
+}
+
+/* What version 2 added. */
+static const char from_version_1[] =
+    "ALTER TABLE sluice_relay ADD COLUMN holder TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE sluice_relay ADD COLUMN term INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE sluice_relay ADD COLUMN lease_ends_at INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE sluice_meta SET value = '2' WHERE name = 'schema_version'";
+
+static int upgrade_tables(struct sl_sqlite *sqlite, struct sluice_error *error)
+{
+    char version[16];
+    if (sl_sqlite_begin(sqlite, error) != 0) {
+        return -1;
+    }
+    /* Another process may have upgraded them while this one waited for the lock. */
+    int status = read_meta(sqlite, "schema_version", version, sizeof(version), error);
+    if (status == 0 && strcmp(version, "1") == 0) {
+        status = sl_sqlite_run(sqlite, from_version_1, "cannot upgrade sluice's tables", error);
+    }
+    if (status == 0) {
+        return sl_sqlite_commit(sqlite, error);
+    }
+    sl_sqlite_rollback(sqlite);
+    return -1;
+}
+
+static int check_version(
+    struct sl_sqlite *sqlite, enum sl_store_mode mode, struct sluice_error *error)
+{
+    char version[16];
+    if (read_meta(sqlite, "schema_version", version, sizeof(version), error) != 0) {
+        return -1;
+    }
+    if (strcmp(version, SCHEMA_VERSION) == 0) {
+        return 0;
+    }
+    if (strcmp(version, "1") != 0) {
+        return sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
+            "sluice's tables in %s have version %s, this program knows version %s; use the program "
+            "that made them, or a newer one",
+            sqlite->name, version, SCHEMA_VERSION);
+    }
+    if (mode == SL_STORE_EXISTING) {
+        return sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
+            "sluice's tables in %s have version %s, older than this program's %s; upgrade them "
+            "with: sluice init --database sqlite:%s",
+            sqlite->name, version, SCHEMA_VERSION, sqlite->name);
+    }
+    return upgrade_tables(sqlite, error);
 }
 
 static int check_tables(
@@ -142,15 +191,8 @@ static int check_tables(
     if (!is_there && create_tables(sqlite, error) != 0) {
         return -1;
     }
-    char version[16];
-    if (read_meta(sqlite, "schema_version", version, sizeof(version), error) != 0) {
+    if (check_version(sqlite, mode, error) != 0) {
         return -1;
-    }
-    if (strcmp(version, SCHEMA_VERSION) != 0) {
-        return sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
-            "sluice's tables in %s have version %s, this program knows version %s; use the program "
-            "that made them, or a newer one",
-            sqlite->name, version, SCHEMA_VERSION);
     }
     return read_meta(sqlite, "id", store->base.id, sizeof(store->base.id), error);
 }
@@ -166,8 +208,8 @@ static int renew_id(struct sl_store *store, struct sluice_error *error)
     }
     int status = write_new_id(sqlite, id, error);
     if (status == 0) {
-        status = sl_sqlite_run(
-            sqlite, "UPDATE sluice_relay SET position = 0", "cannot reset the position", error);
+        status = sl_sqlite_run(sqlite, "UPDATE sluice_relay SET position = 0, updated_at = 0",
+            "cannot reset the position", error);
     }
     status = sl_store_sqlite_leave(sqlite, is_ours, status, error);
     if (status == 0) {
@@ -301,6 +343,8 @@ static const struct sl_store_ops sqlite_ops = {
     .outbox_read = sl_sqlite_outbox_read,
     .outbox_state = sl_sqlite_outbox_state,
     .confirm = sl_sqlite_confirm,
+    .lease = sl_sqlite_lease,
+    .lease_end = sl_sqlite_lease_end,
     .outbox_retain = sl_sqlite_outbox_retain,
     .inbox_begin = sl_sqlite_inbox_begin,
     .inbox_retain = sl_sqlite_inbox_retain,

@@ -59,14 +59,19 @@ int sl_store_sqlite_leave(
 int sl_sqlite_outbox_insert(
     struct sl_store *store, const struct sl_event *event, struct sluice_error *error);
 /** See store/store.h. */
-int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count_max,
+int sl_sqlite_outbox_read(struct sl_store *store, struct sl_position position, size_t count_max,
     size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_outbox_state(
     struct sl_store *store, struct sl_outbox_state *ret_state, struct sluice_error *error);
 /** See store/store.h. */
-int sl_sqlite_confirm(
-    struct sl_store *store, int64_t position, int64_t now_ms, struct sluice_error *error);
+int sl_sqlite_confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
+    struct sluice_error *error);
+/** See store/store.h. */
+int sl_sqlite_lease(struct sl_store *store, const char *holder, int64_t ttl_ms, bool *ret_is_held,
+    struct sluice_error *error);
+/** See store/store.h. */
+int sl_sqlite_lease_end(struct sl_store *store, const char *holder, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,
     int64_t *ret_deleted, struct sluice_error *error);
@@ -84,13 +89,12 @@ int sl_sqlite_each_consumer(
     struct sl_store *store, sl_consumer_visit visit, void *context, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error);
+    struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_has_held(
     struct sl_store *store, const char *stage, bool *ret_has_held, struct sluice_error *error);
 /** See store/store.h. */
-int sl_sqlite_hold(
-    struct sl_store *store, const struct sl_hold *hold, struct sluice_error *error);
+int sl_sqlite_hold(struct sl_store *store, const struct sl_hold *hold, struct sluice_error *error);
 /** See store/store.h. */
 int sl_sqlite_held_update(
     struct sl_store *store, const struct sl_held_change *change, struct sluice_error *error);

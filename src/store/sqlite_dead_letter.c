@@ -36,7 +36,7 @@ static void read_row(sqlite3_stmt *statement, struct sl_held *ret_held)
         .next_attempt_ms = sqlite3_column_int64(statement, 11),
         .held_ms = sqlite3_column_int64(statement, 12),
         .reason = sl_sqlite_column(statement, 13),
-        .position = sqlite3_column_int64(statement, 14),
+        .position = {0, sqlite3_column_int64(statement, 14)},
     };
     sl_sqlite_copy_column(statement, 2, held.event.id, sizeof(held.event.id));
     *ret_held = held;
@@ -52,7 +52,7 @@ static void bind_key(sqlite3_stmt *statement, int index, const struct sl_event *
 }
 
 int sl_sqlite_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error)
+    struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
@@ -69,7 +69,7 @@ int sl_sqlite_key_state(struct sl_store *store, const char *stage, const struct 
     sl_sqlite_bind_text(statement, 1, sl_text_of(stage));
     sl_sqlite_bind_text(statement, 2, event->topic);
     bind_key(statement, 3, event);
-    sqlite3_bind_int64(statement, 4, position);
+    sqlite3_bind_int64(statement, 4, position.id);
     sl_sqlite_bind_text(statement, 5, sl_text_of(event->id));
     int result = sqlite3_step(statement);
     if (result == SQLITE_ROW) {
@@ -125,7 +125,7 @@ int sl_sqlite_hold(struct sl_store *store, const struct sl_hold *hold, struct sl
     sqlite3_bind_int64(statement, 11, hold->next_attempt_ms);
     sqlite3_bind_int64(statement, 12, hold->now_ms);
     sl_sqlite_bind_text(statement, 13, sl_text_of(hold->reason));
-    sqlite3_bind_int64(statement, 14, hold->position);
+    sqlite3_bind_int64(statement, 14, hold->position.id);
     return sl_sqlite_step_done(sqlite, statement, "cannot hold an event", error);
 }
 
@@ -159,7 +159,8 @@ int sl_sqlite_held_next(
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
         "UPDATE sluice_dead_letter SET state = 'RETRYING', next_attempt_at = ?2 WHERE number = ("
         " SELECT min(o.number) FROM sluice_dead_letter d, sluice_dead_letter o"
-        " WHERE d.number = ?1 AND " SAME_KEY " AND o.number <> d.number AND o.state = 'WAITING')"
+        " WHERE d.number = ?1 AND " SAME_KEY
+        " AND o.number <> d.number AND o.state = 'WAITING')"
         "AND NOT EXISTS (SELECT 1 FROM sluice_dead_letter d, sluice_dead_letter o"
         " WHERE d.number = ?1 AND " SAME_KEY " AND o.number <> d.number AND o.state = 'RETRYING')",
         error);
@@ -196,14 +197,15 @@ int sl_sqlite_held_due(struct sl_store *store, const struct sl_held_due_query *q
 {
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
-        "SELECT " HELD_COLUMNS " FROM sluice_dead_letter WHERE stage = ?1 AND state = 'RETRYING' "
+        "SELECT " HELD_COLUMNS
+        " FROM sluice_dead_letter WHERE stage = ?1 AND state = 'RETRYING' "
         "AND position <= ?2 ORDER BY next_attempt_at, number LIMIT 1",
         error);
     if (statement == NULL) {
         return -1;
     }
     sl_sqlite_bind_text(statement, 1, sl_text_of(query->stage));
-    sqlite3_bind_int64(statement, 2, query->position_max);
+    sqlite3_bind_int64(statement, 2, query->position_max.id);
     int result = sqlite3_step(statement);
     int64_t due_ms = INT64_MAX;
     if (result == SQLITE_ROW) {

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/memory.h"
 #include "store/sqlite.h"
 #include "store/sqlite_sql.h"
@@ -34,7 +35,7 @@ static int grow_rows(struct sl_outbox_batch *batch, size_t count_max)
         return -1;
     }
     batch->events = events;
-    int64_t *positions = sl_reallocate(batch->positions, count_max * sizeof(*positions));
+    struct sl_position *positions = sl_reallocate(batch->positions, count_max * sizeof(*positions));
     if (positions == NULL) {
         return -1;
     }
@@ -56,11 +57,11 @@ static int keep_row(struct sl_outbox_batch *batch, sqlite3_stmt *statement)
         return -1;
     }
     event->time_ms = sqlite3_column_int64(statement, 7);
-    batch->positions[batch->count++] = sqlite3_column_int64(statement, 0);
+    batch->positions[batch->count++] = (struct sl_position) {0, sqlite3_column_int64(statement, 0)};
     return 0;
 }
 
-int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count_max,
+int sl_sqlite_outbox_read(struct sl_store *store, struct sl_position position, size_t count_max,
     size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
@@ -76,7 +77,7 @@ int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count
     if (grow_rows(batch, count_max) != 0) {
         return sl_fail_memory(error, "a batch of the outbox");
     }
-    sqlite3_bind_int64(statement, 1, position);
+    sqlite3_bind_int64(statement, 1, position.id);
     sqlite3_bind_int64(statement, 2, (int64_t) count_max);
     int result;
     while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
@@ -89,9 +90,8 @@ int sl_sqlite_outbox_read(struct sl_store *store, int64_t position, size_t count
             break;
         }
     }
-    int status = result == SQLITE_DONE
-        ? 0
-        : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
+    int status =
+        result == SQLITE_DONE ? 0 : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
     sqlite3_reset(statement);
     for (size_t i = 0; i < batch->count; i++) {
         sl_bytes_settle(&batch->bytes, &batch->events[i].topic);
@@ -114,7 +114,9 @@ int sl_sqlite_outbox_state(
         " coalesce((SELECT created_at FROM sluice_outbox WHERE position > r.position"
         "           ORDER BY position LIMIT 1), 0),"
         " coalesce((SELECT max(position) FROM sluice_outbox), 0),"
-        " coalesce((SELECT min(position) FROM sluice_outbox), 0) "
+        " coalesce((SELECT min(position) FROM sluice_outbox) - 1,"
+        "   (SELECT seq FROM sqlite_sequence WHERE name = 'sluice_outbox'), 0),"
+        " r.updated_at "
         "FROM sluice_relay r WHERE r.name = 'relay'",
         error);
     if (statement == NULL) {
@@ -125,9 +127,10 @@ int sl_sqlite_outbox_state(
         int64_t position = sqlite3_column_int64(statement, 0);
         int64_t newest = sqlite3_column_int64(statement, 3);
         *ret_state = (struct sl_outbox_state) {
-            .position = position,
-            .first_position = sqlite3_column_int64(statement, 4),
-            .last_position = sqlite3_column_int64(statement, 1),
+            .position = {0, position},
+            .retained_after = {0, sqlite3_column_int64(statement, 4)},
+            .last = {0, sqlite3_column_int64(statement, 1)},
+            .confirmed_ms = sqlite3_column_int64(statement, 5),
             .oldest_unsent_ms = sqlite3_column_int64(statement, 2),
             .unsent_count = newest > position ? newest - position : 0,
         };
@@ -137,8 +140,8 @@ int sl_sqlite_outbox_state(
                                 : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
 }
 
-int sl_sqlite_confirm(
-    struct sl_store *store, int64_t position, int64_t now_ms, struct sluice_error *error)
+int sl_sqlite_confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
+    struct sluice_error *error)
 {
     struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
     sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
@@ -148,9 +151,44 @@ int sl_sqlite_confirm(
     if (statement == NULL) {
         return -1;
     }
-    sqlite3_bind_int64(statement, 1, position);
-    sqlite3_bind_int64(statement, 2, now_ms);
+    sqlite3_bind_int64(statement, 1, position.id);
+    sqlite3_bind_int64(statement, 2, reached_ms);
     return sl_sqlite_step_done(sqlite, statement, "cannot confirm the position", error);
+}
+
+int sl_sqlite_lease(struct sl_store *store, const char *holder, int64_t ttl_ms, bool *ret_is_held,
+    struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    /* The machine's clock is the database's: all who open the file share it. */
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
+        "UPDATE sluice_relay SET term = term + (holder <> ?1), holder = ?1, lease_ends_at = ?2 "
+        "WHERE name = 'relay' AND (holder = ?1 OR lease_ends_at <= ?3)",
+        error);
+    if (statement == NULL) {
+        return -1;
+    }
+    int64_t now_ms = sl_clock_wall_ms();
+    sl_sqlite_bind_text(statement, 1, sl_text_of(holder));
+    sqlite3_bind_int64(statement, 2, now_ms + ttl_ms);
+    sqlite3_bind_int64(statement, 3, now_ms);
+    if (sl_sqlite_step_done(sqlite, statement, "cannot take the relay's lease", error) != 0) {
+        return -1;
+    }
+    *ret_is_held = sqlite3_changes64(sqlite->handle) == 1;
+    return 0;
+}
+
+int sl_sqlite_lease_end(struct sl_store *store, const char *holder, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
+    sqlite3_stmt *statement = sl_sqlite_prepare(
+        sqlite, "UPDATE sluice_relay SET holder = '', lease_ends_at = 0 WHERE holder = ?1", error);
+    if (statement == NULL) {
+        return -1;
+    }
+    sl_sqlite_bind_text(statement, 1, sl_text_of(holder));
+    return sl_sqlite_step_done(sqlite, statement, "cannot end the relay's lease", error);
 }
 
 int sl_sqlite_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,

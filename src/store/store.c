@@ -16,8 +16,7 @@ static int fail_url(const char *url, struct sluice_error *error)
     if (has_scheme(url, "postgresql:") || has_scheme(url, "postgres:") ||
         has_scheme(url, "mariadb:") || has_scheme(url, "mysql:")) {
         return sl_fail(error, SLUICE_UNSUPPORTED, SLUICE_REJECT,
-            "this version has no %.*s database yet; use sqlite:FILE",
-            (int) strcspn(url, ":"), url);
+            "this version has no %.*s database yet; use sqlite:FILE", (int) strcspn(url, ":"), url);
     }
     return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
         "'%.*s...' is no database URL; use sqlite:FILE", (int) strcspn(url, ":@"), url);
@@ -174,7 +173,7 @@ int sl_store_outbox_insert(
         : store->ops->outbox_insert(store, event, error);
 }
 
-int sl_store_outbox_read(struct sl_store *store, int64_t position, size_t count_max,
+int sl_store_outbox_read(struct sl_store *store, struct sl_position position, size_t count_max,
     size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error)
 {
     return store->ops->outbox_read(store, position, count_max, size_max, batch, error);
@@ -194,10 +193,21 @@ int sl_store_outbox_state(
     return store->ops->outbox_state(store, ret_state, error);
 }
 
-int sl_store_confirm(
-    struct sl_store *store, int64_t position, int64_t now_ms, struct sluice_error *error)
+int sl_store_confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
+    struct sluice_error *error)
 {
-    return store->ops->confirm(store, position, now_ms, error);
+    return store->ops->confirm(store, position, reached_ms, error);
+}
+
+int sl_store_lease(struct sl_store *store, const char *holder, int64_t ttl_ms, bool *ret_is_held,
+    struct sluice_error *error)
+{
+    return store->ops->lease(store, holder, ttl_ms, ret_is_held, error);
+}
+
+int sl_store_lease_end(struct sl_store *store, const char *holder, struct sluice_error *error)
+{
+    return store->ops->lease_end(store, holder, error);
 }
 
 int sl_store_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,
@@ -240,7 +250,7 @@ int sl_store_each_consumer(
 }
 
 int sl_store_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error)
+    struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error)
 {
     return store->ops->key_state(store, stage, event, position, ret_state, error);
 }
@@ -281,7 +291,7 @@ int sl_store_held_next(
     return store->ops->held_next(store, number, now_ms, error);
 }
 
-int sl_store_held_due(struct sl_store *store, const char *stage, int64_t position_max,
+int sl_store_held_due(struct sl_store *store, const char *stage, struct sl_position position_max,
     int64_t now_ms, sl_held_visit visit, void *context, int64_t *ret_due_ms,
     struct sluice_error *error)
 {

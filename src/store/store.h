@@ -18,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "event/event.h"
+#include "event/position.h"
 #include "flow/delivery.h"
 
 struct sqlite3;
@@ -35,8 +36,8 @@ enum sl_held_state { SL_HELD_RETRYING, SL_HELD_WAITING, SL_HELD_FAILED };
 
 /* An event that does not flow: a row of the dead-letter table. Views live during the visit. */
 struct sl_held {
-    int64_t number;   /* rises within a key in the order of its events */
-    int64_t position; /* in the outbox; 0 at a consumer's stage */
+    int64_t number;              /* rises within a key in the order of its events */
+    struct sl_position position; /* in the outbox; 0 at a consumer's stage */
     struct sl_text stage;
     struct sl_event event;
     enum sl_held_state state;
@@ -50,7 +51,7 @@ struct sl_held {
 struct sl_hold {
     const char *stage;
     const struct sl_event *event;
-    int64_t position; /* in the outbox; 0 at a consumer's stage */
+    struct sl_position position; /* in the outbox; 0 at a consumer's stage */
     enum sl_held_state state;
     int attempts;
     int64_t next_attempt_ms;
@@ -58,19 +59,21 @@ struct sl_hold {
     const char *reason;
 };
 
-/* Rows of the outbox, in commit order. Owns its memory; reused from read to read. */
+/* Rows of the outbox, in the order of their positions. Owns its memory; reused from read to read.
+ */
 struct sl_outbox_batch {
     struct sl_event *events;
-    int64_t *positions;
+    struct sl_position *positions;
     size_t count;
     size_t capacity;
     struct sl_bytes bytes;
 };
 
 struct sl_outbox_state {
-    int64_t position;         /* how far the relay has confirmed */
-    int64_t first_position;   /* of the oldest row that is retained; 0 if there is none */
-    int64_t last_position;    /* of the newest row ever written */
+    struct sl_position position;       /* how far the relay has confirmed */
+    struct sl_position retained_after; /* every row behind this one is still there */
+    struct sl_position last;           /* behind it nothing has a position yet */
+    int64_t confirmed_ms;     /* when everything up to `position` was in the broker (Unix time) */
     int64_t unsent_count;     /* rows behind `position` */
     int64_t oldest_unsent_ms; /* when the first of them was written (Unix time); 0 if none */
 };
@@ -230,8 +233,11 @@ int sl_store_outbox_insert(struct sl_store *store, const struct sl_event *event,
 /**
  * Read the committed rows after `position` into `batch`: at most `count_max` rows, and no more once
  * they pass `size_max` bytes of payload.
+ *
+ * A database with ticks makes the next one here, durably and before its rows are handed out, when
+ * the rows of the ones there are have been read and something new has become visible.
  */
-int sl_store_outbox_read(struct sl_store *store, int64_t position, size_t count_max,
+int sl_store_outbox_read(struct sl_store *store, struct sl_position position, size_t count_max,
     size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
@@ -247,10 +253,25 @@ int sl_store_outbox_state(struct sl_store *store, struct sl_outbox_state *ret_st
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * Note that everything up to `position` is in the broker or held. Never goes back.
+ * Note that everything up to `position` is in the broker or held, since `reached_ms` (Unix time).
+ * Never goes back.
  */
-int sl_store_confirm(struct sl_store *store, int64_t position, int64_t now_ms,
+int sl_store_confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
     struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Take or renew the relay's lease for `ttl_ms` by the database's own clock. `holder` is a text of
+ * 1 to 60 characters that no other relay has. `*ret_is_held` tells whether it is ours now; if not,
+ * another relay's has not run out.
+ */
+int sl_store_lease(struct sl_store *store, const char *holder, int64_t ttl_ms, bool *ret_is_held,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Give the lease up, if it is `holder`'s, so that another relay need not wait for its end.
+ */
+int sl_store_lease_end(struct sl_store *store, const char *holder, struct sluice_error *error)
+    __attribute__((warn_unused_result));
 
 /**
  * Delete confirmed rows written before `before_ms`, at most `count_max` of them.
@@ -290,10 +311,10 @@ int sl_store_each_consumer(struct sl_store *store,
 /**
  * What is held at a stage of an event's key and stands before `position` (nothing, if the event has
  * no key), and whether the event itself is held there. At a consumer's stage every position is 0:
- * pass INT64_MAX for all of the key.
+ * pass SL_POSITION_END for all of the key.
  */
 int sl_store_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error)
+    struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
 /**
@@ -337,10 +358,9 @@ int sl_store_held_next(struct sl_store *store, int64_t number, int64_t now_ms,
  * The relay asks only for what is not behind its own position: an event must not be sent by a retry
  * while an earlier one of its key, in the same batch, has not been appended yet.
  */
-int sl_store_held_due(struct sl_store *store, const char *stage, int64_t position_max,
-    int64_t now_ms,
-    void (*visit)(void *context, const struct sl_held *held), void *context, int64_t *ret_due_ms,
-    struct sluice_error *error) __attribute__((warn_unused_result));
+int sl_store_held_due(struct sl_store *store, const char *stage, struct sl_position position_max,
+    int64_t now_ms, void (*visit)(void *context, const struct sl_held *held), void *context,
+    int64_t *ret_due_ms, struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
  * Visit dead letters, by stage, topic, key and number.

@@ -41,8 +41,8 @@ static int append(const char *topic)
     struct sl_append piece = {.events = events,
         .count = 2 * KEYS,
         .source_id = "s",
-        .position_before = source_position,
-        .position_after = source_position + 2 * KEYS};
+        .position_before = {0, source_position},
+        .position_after = {0, source_position + 2 * KEYS}};
     size_t rejected = SIZE_MAX;
     int status = sl_broker_append(broker, &piece, &rejected, &error);
     ck_assert_uint_eq(rejected, SIZE_MAX); /* memory condemns no event */
@@ -74,7 +74,9 @@ static void close_broker(void)
 static void open_reader(enum sl_reader_start start, const char *topic)
 {
     const char *topics[] = {topic};
-    struct sl_reader_options options = {.topics = topics, .topic_count = 1, .start = start,
+    struct sl_reader_options options = {.topics = topics,
+        .topic_count = 1,
+        .start = start,
         .consumer = start == SL_READ_COMMITTED ? "c" : NULL};
     int status = sl_reader_open(broker, &options, NULL, NULL, NULL, &reader, &error);
     ck_assert_msg(status == 0, "%s", error.text);
@@ -123,13 +125,14 @@ START_TEST(an_append_is_whole_or_not_there_and_works_the_next_time)
         snprintf(topic, sizeof(topic), "t%ld", sweep.countdown);
         reopen_broker();
         int64_t before = record_count();
-        int64_t position = -1;
+        struct sl_position position = {0, -1};
+        struct sl_source source = {.id = "s"};
         sweep_arm(&sweep);
         int status = append(topic);
         sweep_disarm(&sweep, status, &error);
         ck_assert_int_eq(record_count(), before + (status == 0 ? 2 * KEYS : 0));
-        ck_assert_int_eq(sl_broker_source_position(broker, "s", &position, &error), 0);
-        ck_assert_int_eq(position, source_position);
+        ck_assert_int_eq(sl_broker_source_position(broker, &source, &position, &error), 0);
+        ck_assert_int_eq(position.id, source_position);
         if (status != 0) {
             ck_assert_msg(append(topic) == 0, "%s", error.text);
             ck_assert_int_eq(record_count(), before + 2 * KEYS);
@@ -148,12 +151,13 @@ START_TEST(an_event_out_of_its_turn_is_appended_once)
     {
         reopen_broker();
         struct sl_event event = event_of(1000 + (int) sweep.countdown, "t");
+        struct sl_append append = {.events = &event, .count = 1};
         int64_t before = record_count();
         sweep_arm(&sweep);
-        int status = sl_broker_append_once(broker, &event, &error);
+        int status = sl_broker_append_once(broker, &append, &error);
         sweep_disarm(&sweep, status, &error);
         ck_assert_int_eq(record_count(), before + (status == 0 ? 1 : 0));
-        ck_assert_int_eq(sl_broker_append_once(broker, &event, &error), 0);
+        ck_assert_int_eq(sl_broker_append_once(broker, &append, &error), 0);
         ck_assert_int_eq(record_count(), before + 1);
     }
     close_broker();
@@ -234,8 +238,8 @@ START_TEST(commits_are_durable_or_still_noted)
         char consumer[32];
         snprintf(consumer, sizeof(consumer), "c%ld", sweep.countdown);
         const char *topics[] = {"t"};
-        struct sl_reader_options options = {.topics = topics, .topic_count = 1,
-            .start = SL_READ_COMMITTED, .consumer = consumer};
+        struct sl_reader_options options = {
+            .topics = topics, .topic_count = 1, .start = SL_READ_COMMITTED, .consumer = consumer};
         int64_t offset = -5;
         reopen_broker();
         ck_assert_int_eq(sl_reader_open(broker, &options, NULL, NULL, NULL, &reader, &error), 0);
@@ -251,8 +255,7 @@ START_TEST(commits_are_durable_or_still_noted)
         ck_assert_int_eq(sl_reader_flush(reader, &error), 0);
         for (int32_t partition = 0; partition < 2; partition++) {
             ck_assert_int_eq(
-                sl_broker_committed(broker, consumer, SL_TEXT("t"), partition, &offset, &error),
-                0);
+                sl_broker_committed(broker, consumer, SL_TEXT("t"), partition, &offset, &error), 0);
             ck_assert_int_eq(offset, 1);
         }
         sl_reader_close(reader);
@@ -276,15 +279,18 @@ START_TEST(a_reader_that_cannot_be_opened_leaves_nothing_on_the_loop)
         SWEEP(sweep)
         {
             const char *topics[] = {"t", "missing"};
-            struct sl_reader_options options = {.topics = topics, .topic_count = 2,
-                .start = starts[i], .consumer = "c", .time_ms = 5, .tail_count = 2};
+            struct sl_reader_options options = {.topics = topics,
+                .topic_count = 2,
+                .start = starts[i],
+                .consumer = "c",
+                .time_ms = 5,
+                .tail_count = 2};
             uv_loop_t loop;
             ck_assert_int_eq(uv_loop_init(&loop), 0);
             reopen_broker();
             reader = NULL;
             sweep_arm(&sweep);
-            int status =
-                sl_reader_open(broker, &options, &loop, ignore, NULL, &reader, &error);
+            int status = sl_reader_open(broker, &options, &loop, ignore, NULL, &reader, &error);
             sweep_disarm(&sweep, status, &error);
             ck_assert((reader == NULL) == (status != 0));
             sl_reader_close(reader);
@@ -311,8 +317,7 @@ START_TEST(retention_is_whole_or_not_there)
         ck_assert(status == 0 ? deleted > 0 : deleted == -5);
         ck_assert_int_eq(record_count(), before - (status == 0 ? deleted : 0));
         while (deleted != 0) {
-            ck_assert_int_eq(
-                sl_broker_retain(broker, INT64_MAX / 2, 1, 0, &deleted, &error), 0);
+            ck_assert_int_eq(sl_broker_retain(broker, INT64_MAX / 2, 1, 0, &deleted, &error), 0);
         }
         ck_assert_int_eq(record_count(), 0);
     }
@@ -322,8 +327,7 @@ END_TEST
 
 FAULT_MAIN("fault_broker", an_open_that_fails_leaves_a_log_that_the_next_one_opens,
     an_append_is_whole_or_not_there_and_works_the_next_time,
-    an_event_out_of_its_turn_is_appended_once,
-    a_read_that_fails_gives_every_record_the_next_time,
+    an_event_out_of_its_turn_is_appended_once, a_read_that_fails_gives_every_record_the_next_time,
     a_topic_that_comes_later_is_found_though_the_look_for_it_failed,
-    commits_are_durable_or_still_noted,
-    a_reader_that_cannot_be_opened_leaves_nothing_on_the_loop, retention_is_whole_or_not_there)
+    commits_are_durable_or_still_noted, a_reader_that_cannot_be_opened_leaves_nothing_on_the_loop,
+    retention_is_whole_or_not_there)

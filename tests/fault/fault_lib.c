@@ -18,8 +18,13 @@ static sluice_database *database;
 static sluice_consumer *consumer;
 
 static const struct sluice_header headers[] = {{"trace", "1"}, {"tenant", "a \"b\" c"}};
-static const struct sluice_event event = {.topic = "t", .key = "k", .type = "T", .payload = "{}",
-    .payload_size = 2, .headers = headers, .header_count = 2};
+static const struct sluice_event event = {.topic = "t",
+    .key = "k",
+    .type = "T",
+    .payload = "{}",
+    .payload_size = 2,
+    .headers = headers,
+    .header_count = 2};
 
 static void open_file(void)
 {
@@ -29,8 +34,7 @@ static void open_file(void)
     sluice_database_close(database);
     ck_assert_int_eq(sqlite3_open(temp_url(&temp, "", "app.db"), &handle), SQLITE_OK);
     ck_assert_int_eq(sqlite3_db_config(handle, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0), SQLITE_OK);
-    ck_assert_int_eq(
-        sqlite3_exec(handle, "CREATE TABLE effect (id)", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(handle, "CREATE TABLE effect (id)", NULL, NULL, NULL), SQLITE_OK);
 }
 
 static void close_file(void)
@@ -125,8 +129,7 @@ START_TEST(a_publish_that_fails_leaves_the_transaction_with_what_it_held_or_take
         }
         still_open += status != 0 && is_open ? 1 : 0;
         if (status != 0) {
-            ck_assert_msg(
-                sluice_publish(database, &event, id, &error) == 0, "%s", error.text);
+            ck_assert_msg(sluice_publish(database, &event, id, &error) == 0, "%s", error.text);
         }
         ck_assert_str_eq(text_of("SELECT headers FROM sluice_outbox"),
             "{\"trace\":\"1\",\"tenant\":\"a \\\"b\\\" c\"}");
@@ -213,7 +216,7 @@ static void fill_log(void)
     struct sl_broker *broker;
     struct sl_event events[EVENTS];
     struct sl_append piece = {
-        .events = events, .count = EVENTS, .source_id = "s", .position_after = EVENTS};
+        .events = events, .count = EVENTS, .source_id = "s", .position_after = {0, EVENTS}};
     size_t rejected;
     ck_assert_int_eq(sl_broker_open(temp_url(&temp, "local", "log.db"), &broker, &error), 0);
     for (int i = 0; i < EVENTS; i++) {

@@ -65,17 +65,18 @@ static int64_t number_of(const char *sql)
 /* Something of everything: rows, markers, and a key with a failed head and one that waits. */
 static void fill(void)
 {
-    run_sql("INSERT INTO sluice_outbox (topic, message_key, type, payload, created_at) VALUES"
-            " ('t', 'k', 'T', 'one', 1), ('t', NULL, 'T', 'two', 2), ('t', 'k', 'T', 'three', 3);"
-            "UPDATE sluice_relay SET position = 2;"
-            "INSERT INTO sluice_inbox VALUES ('c', '00000000-0000-7000-8000-000000000001', 1);"
-            "INSERT INTO sluice_consumer VALUES ('c', 1, 2, 3, 4);"
-            "INSERT INTO sluice_dead_letter (number, stage, event_id, topic, message_key, type,"
-            " payload, headers, created_at, state, attempts, next_attempt_at, held_at, reason)"
-            " VALUES"
-            " (1, 'c', 'a', 't', 'k', 'T', '{}', '{}', 1, 'FAILED_PERMANENTLY', 3, 0, 1, 'r'),"
-            " (2, 'c', 'b', 't', 'k', 'T', '{}', '{}', 1, 'WAITING', 0, 0, 1, 'r'),"
-            " (3, 'c', 'd', 't', 'l', 'T', '{}', '{}', 1, 'RETRYING', 1, 9, 1, 'r')");
+    run_sql(
+        "INSERT INTO sluice_outbox (topic, message_key, type, payload, created_at) VALUES"
+        " ('t', 'k', 'T', 'one', 1), ('t', NULL, 'T', 'two', 2), ('t', 'k', 'T', 'three', 3);"
+        "UPDATE sluice_relay SET position = 2;"
+        "INSERT INTO sluice_inbox VALUES ('c', '00000000-0000-7000-8000-000000000001', 1);"
+        "INSERT INTO sluice_consumer VALUES ('c', 1, 2, 3, 4);"
+        "INSERT INTO sluice_dead_letter (number, stage, event_id, topic, message_key, type,"
+        " payload, headers, created_at, state, attempts, next_attempt_at, held_at, reason)"
+        " VALUES"
+        " (1, 'c', 'a', 't', 'k', 'T', '{}', '{}', 1, 'FAILED_PERMANENTLY', 3, 0, 1, 'r'),"
+        " (2, 'c', 'b', 't', 'k', 'T', '{}', '{}', 1, 'WAITING', 0, 0, 1, 'r'),"
+        " (3, 'c', 'd', 't', 'l', 'T', '{}', '{}', 1, 'RETRYING', 1, 9, 1, 'r')");
 }
 
 /* One number for all that the tables hold. */
@@ -121,7 +122,8 @@ static int do_insert(void)
 static int do_read(void)
 {
     struct sl_outbox_batch batch = {0};
-    int status = sl_store_outbox_read(store, 0, 10, 1 << 20, &batch, &error);
+    int status =
+        sl_store_outbox_read(store, (struct sl_position) {0, 0}, 10, 1 << 20, &batch, &error);
     if (status == 0) {
         ck_assert_uint_eq(batch.count, 3);
         ck_assert(sl_text_equal(batch.events[2].payload, SL_TEXT("three")));
@@ -134,15 +136,15 @@ static int do_read(void)
 
 static int do_state(void)
 {
-    struct sl_outbox_state state = {.position = -5};
+    struct sl_outbox_state state = {.position = {0, -5}};
     int status = sl_store_outbox_state(store, &state, &error);
-    ck_assert_int_eq(state.position, status == 0 ? 2 : -5);
+    ck_assert_int_eq(state.position.id, status == 0 ? 2 : -5);
     return status;
 }
 
 static int do_confirm(void)
 {
-    return sl_store_confirm(store, 3, 77, &error);
+    return sl_store_confirm(store, (struct sl_position) {0, 3}, 77, &error);
 }
 
 static int do_outbox_retain(void)
@@ -182,7 +184,7 @@ static int do_each_consumer(void)
 static int do_key_state(void)
 {
     struct sl_key_state state = {.failed_count = -5};
-    int status = sl_store_key_state(store, "c", &event, INT64_MAX, &state, &error);
+    int status = sl_store_key_state(store, "c", &event, SL_POSITION_END, &state, &error);
     ck_assert_int_eq(state.failed_count, status == 0 ? 1 : -5);
     return status;
 }
@@ -219,7 +221,8 @@ static int do_held_next(void)
 static int do_held_due(void)
 {
     int64_t due_ms = -5;
-    int status = sl_store_held_due(store, "c", 9, 99, visit_held, NULL, &due_ms, &error);
+    int status = sl_store_held_due(
+        store, "c", (struct sl_position) {0, 9}, 99, visit_held, NULL, &due_ms, &error);
     ck_assert_int_eq(due_ms, status == 0 ? 9 : -5);
     return status;
 }
@@ -327,8 +330,8 @@ static void sweep_operation(const struct operation *operation)
         int status = operation->run();
         sweep_disarm(&sweep, status, &error);
         bool is_open = sl_store_in_transaction(store);
-        ck_assert_msg(is_open || status != 0, "%s, allocation %ld: no transaction",
-            operation->name, sweep.countdown);
+        ck_assert_msg(is_open || status != 0, "%s, allocation %ld: no transaction", operation->name,
+            sweep.countdown);
         bool is_changed = fingerprint() != (is_open ? before : empty);
         bool is_part = status != 0 && is_open && operation->is_compound;
         ck_assert_msg(is_part || is_changed == (status == 0 && operation->is_writing),
@@ -368,16 +371,18 @@ START_TEST(a_change_without_a_transaction_of_the_caller_is_whole_or_not_there)
     static int (*const changes[])(void) = {do_redrive, do_drop, do_held_remove, do_renew_id};
     open_file();
     fill();
-    run_sql("CREATE TEMP TABLE kept AS SELECT * FROM sluice_dead_letter;"
-            "CREATE TEMP TABLE kept_meta AS SELECT * FROM sluice_meta;"
-            "PRAGMA synchronous = OFF");
+    run_sql(
+        "CREATE TEMP TABLE kept AS SELECT * FROM sluice_dead_letter;"
+        "CREATE TEMP TABLE kept_meta AS SELECT * FROM sluice_meta;"
+        "PRAGMA synchronous = OFF");
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         SWEEP_EACH(sweep, 3)
         {
-            run_sql("BEGIN; DELETE FROM sluice_dead_letter;"
-                    "INSERT INTO sluice_dead_letter SELECT * FROM kept;"
-                    "REPLACE INTO sluice_meta SELECT * FROM kept_meta;"
-                    "UPDATE sluice_relay SET position = 2; COMMIT");
+            run_sql(
+                "BEGIN; DELETE FROM sluice_dead_letter;"
+                "INSERT INTO sluice_dead_letter SELECT * FROM kept;"
+                "REPLACE INTO sluice_meta SELECT * FROM kept_meta;"
+                "UPDATE sluice_relay SET position = 2; COMMIT");
             int64_t before = fingerprint();
             adopt();
             sweep_arm(&sweep);

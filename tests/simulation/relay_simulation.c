@@ -74,8 +74,8 @@ static void turn(struct actor *actor)
         return;
     }
     if (actor->is_waiting) {
-        event.kind = relay->pump.state == SL_PUMP_RESTING ? SL_PUMP_EVENT_TIMER
-                                                         : SL_PUMP_EVENT_WAKE;
+        event.kind =
+            relay->pump.state == SL_PUMP_RESTING ? SL_PUMP_EVENT_TIMER : SL_PUMP_EVENT_WAKE;
         actor->is_waiting = false;
     } else if (!sl_relay_perform(relay, &actor->effect, &event)) {
         actor->is_waiting = true;
@@ -100,7 +100,7 @@ static bool is_quiet(int actor_count)
 {
     for (int i = 0; i < actor_count; i++) {
         if (actors[i].relay.pump.state != SL_PUMP_IDLE ||
-            actors[i].relay.pump.position != world.row_count) {
+            actors[i].relay.pump.position.id != world.row_count) {
             return false;
         }
     }
@@ -179,7 +179,8 @@ int main(int argument_count, char **arguments)
         sl_free(actors[i].relay.sending);
         sl_free(actors[i].relay.sending_rows);
     }
-    printf("%" PRId64 " steps from %" PRIu64 " seeds, %" PRId64 " events, nothing lost, doubled or "
+    printf("%" PRId64 " steps from %" PRIu64 " seeds, %" PRId64
+           " events, nothing lost, doubled or "
            "overtaken\n",
         steps, seed - first_seed, appended);
     return 0;

@@ -109,15 +109,14 @@ static int outbox_state(
         return outage(error);
     }
     *ret_state = (struct sl_outbox_state) {
-        .position = world->confirmed_position,
-        .first_position = world->row_count > 0 ? 1 : 0,
-        .last_position = world->row_count,
+        .position = {0, world->confirmed_position},
+        .last = {0, world->row_count},
     };
     return 0;
 }
 
-static int outbox_read(struct sl_store *store, int64_t position, size_t count_max, size_t size_max,
-    struct sl_outbox_batch *batch, struct sluice_error *error)
+static int outbox_read(struct sl_store *store, struct sl_position position, size_t count_max,
+    size_t size_max, struct sl_outbox_batch *batch, struct sluice_error *error)
 {
     struct world *world = of_store(store);
     (void) size_max;
@@ -130,23 +129,23 @@ static int outbox_read(struct sl_store *store, int64_t position, size_t count_ma
         batch->capacity = count_max;
     }
     batch->count = 0;
-    for (int64_t i = position; i < world->row_count && batch->count < count_max; i++) {
+    for (int64_t i = position.id; i < world->row_count && batch->count < count_max; i++) {
         batch->events[batch->count] = world->rows[i].event;
-        batch->positions[batch->count++] = i + 1;
+        batch->positions[batch->count++] = (struct sl_position) {0, i + 1};
     }
     return 0;
 }
 
-static int confirm(
-    struct sl_store *store, int64_t position, int64_t now_ms, struct sluice_error *error)
+static int confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
+    struct sluice_error *error)
 {
     struct world *world = of_store(store);
-    (void) now_ms;
+    (void) reached_ms;
     if (is_failing(world)) {
         return outage(error);
     }
     world->confirmed_position =
-        position > world->confirmed_position ? position : world->confirmed_position;
+        position.id > world->confirmed_position ? position.id : world->confirmed_position;
     return 0;
 }
 
@@ -168,7 +167,7 @@ static int row_of(const struct sl_event *event)
 }
 
 static int key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    int64_t position, struct sl_key_state *ret_state, struct sluice_error *error)
+    struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error)
 {
     struct world *world = of_store(store);
     (void) stage;
@@ -179,7 +178,7 @@ static int key_state(struct sl_store *store, const char *stage, const struct sl_
     for (int i = 0; i < world->held_count; i++) {
         state.is_held |= world->held[i].row == row_of(event);
         if (world->rows[world->held[i].row].key == world->rows[row_of(event)].key &&
-            world->held[i].row + 1 < position) {
+            world->held[i].row + 1 < position.id) {
             state.failed_count += world->held[i].state == SL_HELD_FAILED ? 1 : 0;
             state.pending_count += world->held[i].state != SL_HELD_FAILED ? 1 : 0;
         }
@@ -295,7 +294,7 @@ static int held_due(struct sl_store *store, const struct sl_held_due_query *quer
     const struct world_held *due = NULL;
     for (int i = 0; i < world->held_count; i++) {
         const struct world_held *held = &world->held[i];
-        if (held->state == SL_HELD_RETRYING && held->row + 1 <= query->position_max &&
+        if (held->state == SL_HELD_RETRYING && held->row + 1 <= query->position_max.id &&
             (due == NULL || held->next_attempt_ms < due->next_attempt_ms)) {
             due = held;
         }
@@ -319,7 +318,7 @@ static int append(struct sl_broker *broker, const struct sl_append *append, size
     if (is_lost && world_random(world, 2) == 0) {
         return outage(error);
     }
-    if (append->position_before != world->source_position) {
+    if (append->position_before.id != world->source_position) {
         return sl_fail(error, SLUICE_CONFLICT, SLUICE_RETRY, "another relay was faster");
     }
     for (size_t i = 0; i < append->count; i++) {
@@ -332,15 +331,15 @@ static int append(struct sl_broker *broker, const struct sl_append *append, size
         int row = row_of(&append->events[i]);
         world->log[world->log_count++] = row;
     }
-    world->source_position = append->position_after;
+    world->source_position = append->position_after.id;
     return is_lost ? outage(error) : 0;
 }
 
 static int append_once(
-    struct sl_broker *broker, const struct sl_event *event, struct sluice_error *error)
+    struct sl_broker *broker, const struct sl_append *append, struct sluice_error *error)
 {
     struct world *world = of_broker(broker);
-    int row = row_of(event);
+    int row = row_of(append->events);
     bool is_lost = is_failing(world);
     if (is_lost && world_random(world, 2) == 0) {
         return outage(error);
@@ -355,15 +354,15 @@ static int append_once(
     return is_lost ? outage(error) : 0;
 }
 
-static int source_position(struct sl_broker *broker, const char *source_id, int64_t *ret_position,
-    struct sluice_error *error)
+static int source_position(struct sl_broker *broker, const struct sl_source *source,
+    struct sl_position *ret_position, struct sluice_error *error)
 {
     struct world *world = of_broker(broker);
-    (void) source_id;
+    (void) source;
     if (is_failing(world)) {
         return outage(error);
     }
-    *ret_position = world->source_position;
+    *ret_position = (struct sl_position) {0, world->source_position};
     return 0;
 }
 

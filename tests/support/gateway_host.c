@@ -109,7 +109,8 @@ static void append_event(struct host *host, struct sl_text rest)
     struct sl_text topic;
     struct sl_text key;
     struct sluice_error error;
-    int64_t position;
+    struct sl_position position;
+    struct sl_source source = {.id = "gateway-host"};
     size_t rejected;
     sl_text_split(&rest, ' ', &topic);
     sl_text_split(&rest, ' ', &key);
@@ -124,15 +125,19 @@ static void append_event(struct host *host, struct sl_text rest)
     };
     sl_id_new(event.id);
     event.key = event.has_key ? key : (struct sl_text) {"", 0};
-    if (sl_broker_source_position(host->producer, "gateway-host", &position, &error) != 0) {
+    if (sl_broker_source_position(host->producer, &source, &position, &error) != 0) {
         printf("failed %s\n", error.text);
         return;
     }
-    struct sl_append append = {&event, 1, "gateway-host", position, position + 1};
+    struct sl_append append = {.events = &event,
+        .count = 1,
+        .source_id = source.id,
+        .position_before = position,
+        .position_after = {0, position.id + 1}};
     if (sl_broker_append(host->producer, &append, &rejected, &error) != 0) {
         printf("failed %s\n", error.text);
     } else {
-        printf("appended %" PRId64 "\n", position);
+        printf("appended %" PRId64 "\n", position.id);
     }
 }
 
@@ -253,8 +258,7 @@ static void on_input(uv_stream_t *input, ssize_t size, const uv_buf_t *buffer)
     }
     host->line.size += (size_t) size;
     const char *end;
-    while (host->line.size > 0 &&
-           (end = memchr(host->line.data, '\n', host->line.size)) != NULL) {
+    while (host->line.size > 0 && (end = memchr(host->line.data, '\n', host->line.size)) != NULL) {
         size_t line_size = (size_t) (end - host->line.data);
         obey(host, (struct sl_text) {host->line.data, line_size});
         sl_buffer_consume(&host->line, line_size + 1);

@@ -1,4 +1,4 @@
--- sluice's tables in SQLite, version 1. `sluice init --database sqlite:FILE` runs this.
+-- sluice's tables in SQLite, version 2. `sluice init --database sqlite:FILE` runs this.
 --
 -- position is AUTOINCREMENT, so that it never repeats; SQLite has one writer at a time, so that its
 -- order is the order of the commits. Any language may insert (topic, message_key, type, payload) in
@@ -25,14 +25,18 @@ CREATE TABLE sluice_outbox (
         CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER))
 );
 
--- How far the relay has come. A row of the outbox is sent if its position is not above this one's.
+-- How far the relay has come, and since when. A row of the outbox is sent if its position is not
+-- above this one's. The lease says which of several relays may send; its term rises with each change.
 CREATE TABLE sluice_relay (
     name TEXT NOT NULL PRIMARY KEY,
     position INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL
+    updated_at INTEGER NOT NULL,
+    holder TEXT NOT NULL DEFAULT '',
+    term INTEGER NOT NULL DEFAULT 0,
+    lease_ends_at INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
-INSERT INTO sluice_relay VALUES ('relay', 0, 0);
+INSERT INTO sluice_relay (name, position, updated_at) VALUES ('relay', 0, 0);
 
 -- (consumer, event id): this consumer has applied this event.
 CREATE TABLE sluice_inbox (

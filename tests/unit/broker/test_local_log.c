@@ -42,14 +42,14 @@ static int append(int number, const char *topic, const char *key, int64_t before
     struct sl_append append = {.events = &one,
         .count = 1,
         .source_id = "source",
-        .position_before = before,
-        .position_after = after};
+        .position_before = {0, before},
+        .position_after = {0, after}};
     size_t rejected;
     return sl_broker_append(broker, &append, &rejected, &error);
 }
 
-static struct sl_reader *reader_of(const char *topic, enum sl_reader_start start, int64_t number,
-    const char *consumer)
+static struct sl_reader *reader_of(
+    const char *topic, enum sl_reader_start start, int64_t number, const char *consumer)
 {
     struct sl_reader *reader;
     struct sl_reader_options options = {.topics = &topic,
@@ -101,11 +101,13 @@ START_TEST(an_append_from_a_wrong_position_is_a_conflict_and_adds_nothing)
     ck_assert_int_eq(append(2, "t", "k", 0, 6), -1);
     ck_assert_int_eq(error.code, SLUICE_CONFLICT);
     ck_assert_int_eq(error.reaction, SLUICE_RETRY);
-    int64_t position;
-    ck_assert_int_eq(sl_broker_source_position(broker, "source", &position, &error), 0);
-    ck_assert_int_eq(position, 5);
-    ck_assert_int_eq(sl_broker_source_position(broker, "another", &position, &error), 0);
-    ck_assert_int_eq(position, 0);
+    struct sl_position position;
+    struct sl_source source = {.id = "source"};
+    ck_assert_int_eq(sl_broker_source_position(broker, &source, &position, &error), 0);
+    ck_assert_int_eq(position.id, 5);
+    source.id = "another";
+    ck_assert_int_eq(sl_broker_source_position(broker, &source, &position, &error), 0);
+    ck_assert_int_eq(position.id, 0);
     struct sl_reader *reader = reader_of("t", SL_READ_START, 0, NULL);
     const struct sl_record *records;
     ck_assert_uint_eq(take(reader, &records), 1);
@@ -120,7 +122,7 @@ START_TEST(a_refused_event_is_named_and_takes_its_whole_piece_back)
     struct sl_event events[3] = {
         event(1, "fresh", "k"), event(2, "no topic", "k"), event(3, "fresh", "k")};
     struct sl_append piece = {
-        .events = events, .count = 3, .source_id = "source", .position_after = 3};
+        .events = events, .count = 3, .source_id = "source", .position_after = {0, 3}};
     size_t rejected = 99;
     ck_assert_int_eq(sl_broker_append(broker, &piece, &rejected, &error), -1);
     ck_assert_int_eq(error.reaction, SLUICE_REJECT);
@@ -140,8 +142,9 @@ START_TEST(a_redriven_event_is_appended_once_however_often_it_is_sent)
 {
     open_log();
     struct sl_event one = event(1, "t", "k");
-    ck_assert_int_eq(sl_broker_append_once(broker, &one, &error), 0);
-    ck_assert_int_eq(sl_broker_append_once(broker, &one, &error), 0);
+    struct sl_append append = {.events = &one, .count = 1};
+    ck_assert_int_eq(sl_broker_append_once(broker, &append, &error), 0);
+    ck_assert_int_eq(sl_broker_append_once(broker, &append, &error), 0);
     struct sl_reader *reader = reader_of("t", SL_READ_START, 0, NULL);
     const struct sl_record *records;
     ck_assert_uint_eq(take(reader, &records), 1);
@@ -237,8 +240,8 @@ START_TEST(the_log_keeps_to_a_size_and_nothing_goes_while_it_fits)
         struct sl_append piece = {.events = &large,
             .count = 1,
             .source_id = "source",
-            .position_before = i,
-            .position_after = i + 1};
+            .position_before = {0, i},
+            .position_after = {0, i + 1}};
         size_t rejected;
         ck_assert_int_eq(sl_broker_append(broker, &piece, &rejected, &error), 0);
     }

@@ -11,7 +11,7 @@ static struct sl_pump_effect give(struct sl_pump *pump, enum sl_pump_event_kind 
 static struct sl_pump_effect rows(struct sl_pump *pump, size_t count, int64_t last_position)
 {
     struct sl_pump_event event = {
-        .kind = SL_PUMP_EVENT_ROWS, .count = count, .position = last_position};
+        .kind = SL_PUMP_EVENT_ROWS, .count = count, .position = {0, last_position}};
     return sl_pump_step(pump, &event, 1000, 0);
 }
 
@@ -20,10 +20,10 @@ static void start(struct sl_pump *pump)
 {
     sl_pump_init(pump, 20, 5000);
     ck_assert_int_eq(give(pump, SL_PUMP_EVENT_START).kind, SL_PUMP_ASK_POSITION);
-    struct sl_pump_event position = {.kind = SL_PUMP_EVENT_POSITION, .position = 10};
+    struct sl_pump_event position = {.kind = SL_PUMP_EVENT_POSITION, .position = {0, 10}};
     struct sl_pump_effect effect = sl_pump_step(pump, &position, 0, 0);
     ck_assert_int_eq(effect.kind, SL_PUMP_READ);
-    ck_assert_int_eq(effect.position, 10);
+    ck_assert_int_eq(effect.position.id, 10);
 }
 
 START_TEST(a_batch_moves_the_position_only_when_it_is_appended)
@@ -33,12 +33,12 @@ START_TEST(a_batch_moves_the_position_only_when_it_is_appended)
     ck_assert_int_eq(rows(&pump, 3, 13).kind, SL_PUMP_HOLD_WAITING);
     struct sl_pump_effect append = give(&pump, SL_PUMP_EVENT_HELD);
     ck_assert_int_eq(append.kind, SL_PUMP_APPEND);
-    ck_assert_int_eq(append.position, 10);
-    ck_assert_int_eq(append.to, 13);
-    ck_assert_int_eq(pump.position, 10);
+    ck_assert_int_eq(append.position.id, 10);
+    ck_assert_int_eq(append.to.id, 13);
+    ck_assert_int_eq(pump.position.id, 10);
     struct sl_pump_effect read = give(&pump, SL_PUMP_EVENT_APPENDED);
     ck_assert_int_eq(read.kind, SL_PUMP_READ);
-    ck_assert_int_eq(read.position, 13);
+    ck_assert_int_eq(read.position.id, 13);
 }
 END_TEST
 
@@ -51,7 +51,7 @@ START_TEST(an_outage_in_any_state_asks_the_sink_where_it_stands_before_going_on)
     struct sl_pump_effect rest = give(&pump, SL_PUMP_EVENT_OUTAGE);
     ck_assert_int_eq(rest.kind, SL_PUMP_REST);
     ck_assert_int_gt(rest.until_ms, 1000);
-    ck_assert_int_eq(pump.position, 10);
+    ck_assert_int_eq(pump.position.id, 10);
     ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_WAKE).kind, SL_PUMP_NONE);
     ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_TIMER).kind, SL_PUMP_ASK_POSITION);
 }
@@ -62,7 +62,7 @@ START_TEST(pauses_grow_with_outages_in_a_row_and_start_small_after_success)
     struct sl_pump pump;
     start(&pump);
     int64_t first_ms = give(&pump, SL_PUMP_EVENT_OUTAGE).until_ms;
-    struct sl_pump_event position = {.kind = SL_PUMP_EVENT_POSITION, .position = 10};
+    struct sl_pump_event position = {.kind = SL_PUMP_EVENT_POSITION, .position = {0, 10}};
     for (int i = 0; i < 20; i++) {
         give(&pump, SL_PUMP_EVENT_TIMER);
         sl_pump_step(&pump, &position, 1000, 0);
@@ -87,8 +87,8 @@ START_TEST(a_refused_event_is_judged_and_the_rest_of_its_batch_looked_at_again)
     ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_HELD).kind, SL_PUMP_HOLD_WAITING);
     struct sl_pump_effect append = give(&pump, SL_PUMP_EVENT_HELD);
     ck_assert_int_eq(append.kind, SL_PUMP_APPEND);
-    ck_assert_int_eq(append.position, 10);
-    ck_assert_int_eq(append.to, 13);
+    ck_assert_int_eq(append.position.id, 10);
+    ck_assert_int_eq(append.to.id, 13);
 }
 END_TEST
 
@@ -123,7 +123,7 @@ START_TEST(events_that_do_not_belong_to_the_state_change_nothing)
     ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_APPENDED).kind, SL_PUMP_NONE);
     ck_assert_int_eq(give(&pump, SL_PUMP_EVENT_START).kind, SL_PUMP_NONE);
     ck_assert_int_eq(pump.state, before.state);
-    ck_assert_int_eq(pump.position, before.position);
+    ck_assert_int_eq(pump.position.id, before.position.id);
 }
 END_TEST
 

@@ -53,8 +53,8 @@ static void append(int number, const char *key, const char *type)
     struct sl_append piece = {.events = &event,
         .count = 1,
         .source_id = "s",
-        .position_before = source_position,
-        .position_after = source_position + 1};
+        .position_before = {0, source_position},
+        .position_after = {0, source_position + 1}};
     size_t rejected;
     ck_assert_int_eq(sl_broker_append(broker, &piece, &rejected, &error), 0);
     source_position++;
@@ -193,11 +193,9 @@ START_TEST(a_poison_event_stops_its_key_and_nothing_else)
     append(4, "bad", "Plain");
     run(3, 2);
     ck_assert_str_eq(query("SELECT group_concat(key) FROM effect"), "good");
-    ck_assert_str_eq(
-        query("SELECT group_concat(state || ' ' || attempts) FROM sluice_dead_letter"),
+    ck_assert_str_eq(query("SELECT group_concat(state || ' ' || attempts) FROM sluice_dead_letter"),
         "FAILED_PERMANENTLY 1,WAITING 0,WAITING 0");
-    ck_assert_str_eq(
-        query("SELECT reason FROM sluice_dead_letter WHERE state LIKE 'FAILED%'"),
+    ck_assert_str_eq(query("SELECT reason FROM sluice_dead_letter WHERE state LIKE 'FAILED%'"),
         "this order makes no sense");
     tear_down();
 }
@@ -307,8 +305,8 @@ static enum sluice_outcome write_much(sluice_database *database, const struct sl
     (void) event;
     (void) context;
     limit_pages(handle, ++calls == 1 ? "1" : "100000");
-    int result = sqlite3_exec(
-        handle, "INSERT INTO effect VALUES (zeroblob(500000), 1)", NULL, NULL, NULL);
+    int result =
+        sqlite3_exec(handle, "INSERT INTO effect VALUES (zeroblob(500000), 1)", NULL, NULL, NULL);
     if (result != SQLITE_OK) {
         ck_assert_int_eq(result, SQLITE_FULL);
         ck_assert_int_ne(sqlite3_get_autocommit(handle), 0);

@@ -1,6 +1,6 @@
+#include "store/store.h"
 #include "support/temp.h"
 #include "support/unit.h"
-#include "store/store.h"
 
 static struct temp temp;
 static struct sl_store *store;
@@ -69,8 +69,9 @@ static int64_t due(int64_t now_ms)
 {
     int64_t due_ms;
     due_number = 0;
-    ck_assert_int_eq(
-        sl_store_held_due(store, "relay", 0, now_ms, note_number, NULL, &due_ms, &error), 0);
+    ck_assert_int_eq(sl_store_held_due(store, "relay", SL_POSITION_START, now_ms, note_number, NULL,
+                         &due_ms, &error),
+        0);
     return due_ms;
 }
 
@@ -93,14 +94,21 @@ START_TEST(the_key_of_a_held_event_is_held_and_other_keys_are_not)
     struct sl_event other = {.topic = SL_TEXT("t"), .has_key = true, .key = SL_TEXT("l")};
     struct sl_event other_topic = {.topic = SL_TEXT("u"), .has_key = true, .key = SL_TEXT("k")};
     struct sl_key_state state;
-    ck_assert_int_eq(sl_store_key_state(store, "relay", &same, 99, &state, &error), 0);
+    ck_assert_int_eq(
+        sl_store_key_state(store, "relay", &same, (struct sl_position) {0, 99}, &state, &error), 0);
     ck_assert_int_eq(state.failed_count, 1);
     ck_assert_int_eq(state.pending_count, 1);
-    ck_assert_int_eq(sl_store_key_state(store, "relay", &other, 99, &state, &error), 0);
+    ck_assert_int_eq(
+        sl_store_key_state(store, "relay", &other, (struct sl_position) {0, 99}, &state, &error),
+        0);
     ck_assert_int_eq(state.failed_count + state.pending_count, 0);
-    ck_assert_int_eq(sl_store_key_state(store, "relay", &other_topic, 99, &state, &error), 0);
+    ck_assert_int_eq(sl_store_key_state(store, "relay", &other_topic, (struct sl_position) {0, 99},
+                         &state, &error),
+        0);
     ck_assert_int_eq(state.failed_count + state.pending_count, 0);
-    ck_assert_int_eq(sl_store_key_state(store, "consumer", &same, 99, &state, &error), 0);
+    ck_assert_int_eq(
+        sl_store_key_state(store, "consumer", &same, (struct sl_position) {0, 99}, &state, &error),
+        0);
     ck_assert_int_eq(state.failed_count + state.pending_count, 0);
     bool has_held;
     ck_assert_int_eq(sl_store_has_held(store, "consumer", &has_held, &error), 0);

@@ -72,16 +72,19 @@ START_TEST(rows_are_read_in_commit_order_after_a_position)
     open_store();
     publish(0, 5);
     struct sl_outbox_batch batch = {0};
-    ck_assert_int_eq(sl_store_outbox_read(store, 2, 100, 1 << 20, &batch, &error), 0);
+    ck_assert_int_eq(
+        sl_store_outbox_read(store, (struct sl_position) {0, 2}, 100, 1 << 20, &batch, &error), 0);
     ck_assert_uint_eq(batch.count, 3);
-    ck_assert_int_eq(batch.positions[0], 3);
+    ck_assert_int_eq(batch.positions[0].id, 3);
     ck_assert_str_eq(batch.events[0].id, "00000000-0000-7000-8000-000000000002");
     ck_assert(batch.events[0].has_key && sl_text_equal(batch.events[0].key, SL_TEXT("even")));
     ck_assert(!batch.events[1].has_key);
     ck_assert(sl_text_equal(batch.events[2].payload, SL_TEXT("payload")));
-    ck_assert_int_eq(sl_store_outbox_read(store, 0, 2, 1 << 20, &batch, &error), 0);
+    ck_assert_int_eq(
+        sl_store_outbox_read(store, (struct sl_position) {0, 0}, 2, 1 << 20, &batch, &error), 0);
     ck_assert_uint_eq(batch.count, 2);
-    ck_assert_int_eq(sl_store_outbox_read(store, 0, 100, 1, &batch, &error), 0);
+    ck_assert_int_eq(
+        sl_store_outbox_read(store, (struct sl_position) {0, 0}, 100, 1, &batch, &error), 0);
     ck_assert_uint_eq(batch.count, 1);
     sl_outbox_batch_deinit(&batch);
     close_store();
@@ -98,15 +101,15 @@ START_TEST(a_position_of_a_rolled_back_row_comes_again_and_of_a_deleted_one_neve
     publish(0, 1);
     struct sl_outbox_state state;
     ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
-    ck_assert_int_eq(state.last_position, 1);
-    ck_assert_int_eq(sl_store_confirm(store, 1, 5000, &error), 0);
+    ck_assert_int_eq(state.last.id, 1);
+    ck_assert_int_eq(sl_store_confirm(store, (struct sl_position) {0, 1}, 5000, &error), 0);
     int64_t deleted;
     ck_assert_int_eq(sl_store_outbox_retain(store, 9000, 100, &deleted, &error), 0);
     ck_assert_int_eq(deleted, 1);
     publish(1, 2);
     ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
-    ck_assert_int_eq(state.last_position, 2);
-    ck_assert_int_eq(state.first_position, 2);
+    ck_assert_int_eq(state.last.id, 2);
+    ck_assert_int_eq(state.retained_after.id, 1);
     close_store();
 }
 END_TEST
@@ -119,10 +122,10 @@ START_TEST(the_outbox_tells_its_oldest_unsent_event_and_how_many_there_are)
     ck_assert_int_eq(state.unsent_count, 0);
     ck_assert_int_eq(state.oldest_unsent_ms, 0);
     publish(0, 5);
-    ck_assert_int_eq(sl_store_confirm(store, 2, 1, &error), 0);
-    ck_assert_int_eq(sl_store_confirm(store, 1, 1, &error), 0);
+    ck_assert_int_eq(sl_store_confirm(store, (struct sl_position) {0, 2}, 1, &error), 0);
+    ck_assert_int_eq(sl_store_confirm(store, (struct sl_position) {0, 1}, 1, &error), 0);
     ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
-    ck_assert_int_eq(state.position, 2);
+    ck_assert_int_eq(state.position.id, 2);
     ck_assert_int_eq(state.unsent_count, 3);
     ck_assert_int_eq(state.oldest_unsent_ms, 1002);
     close_store();
@@ -133,7 +136,7 @@ START_TEST(retention_keeps_what_is_unsent_or_young)
 {
     open_store();
     publish(0, 5);
-    ck_assert_int_eq(sl_store_confirm(store, 4, 1, &error), 0);
+    ck_assert_int_eq(sl_store_confirm(store, (struct sl_position) {0, 4}, 1, &error), 0);
     int64_t deleted;
     ck_assert_int_eq(sl_store_outbox_retain(store, 1002, 100, &deleted, &error), 0);
     ck_assert_int_eq(deleted, 2);
@@ -181,7 +184,8 @@ START_TEST(a_savepoint_is_kept_or_undone_inside_its_transaction)
     ck_assert_int_eq(sl_store_savepoint_end(store, false, &error), 0);
     ck_assert_int_eq(sl_store_commit(store, &error), 0);
     struct sl_outbox_batch batch = {0};
-    ck_assert_int_eq(sl_store_outbox_read(store, 0, 100, 1 << 20, &batch, &error), 0);
+    ck_assert_int_eq(
+        sl_store_outbox_read(store, (struct sl_position) {0, 0}, 100, 1 << 20, &batch, &error), 0);
     ck_assert_uint_eq(batch.count, 1);
     ck_assert_str_eq(batch.events[0].id, kept.id);
     sl_outbox_batch_deinit(&batch);
@@ -195,12 +199,12 @@ START_TEST(a_new_identity_differs_and_forgets_the_position)
     char old_id[SLUICE_EVENT_ID_SIZE];
     snprintf(old_id, sizeof(old_id), "%s", sl_store_id(store));
     publish(0, 3);
-    ck_assert_int_eq(sl_store_confirm(store, 3, 1, &error), 0);
+    ck_assert_int_eq(sl_store_confirm(store, (struct sl_position) {0, 3}, 1, &error), 0);
     ck_assert_int_eq(sl_store_renew_id(store, &error), 0);
     ck_assert_str_ne(sl_store_id(store), old_id);
     struct sl_outbox_state state;
     ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
-    ck_assert_int_eq(state.position, 0);
+    ck_assert_int_eq(state.position.id, 0);
     close_store();
 }
 END_TEST
@@ -218,7 +222,8 @@ START_TEST(a_database_that_keeps_its_texts_in_utf_16_is_read_as_utf_8)
     ck_assert_msg(status == 0, "%s", error.text);
     publish(0, 1);
     struct sl_outbox_batch batch = {0};
-    ck_assert_int_eq(sl_store_outbox_read(store, 0, 10, 1 << 20, &batch, &error), 0);
+    ck_assert_int_eq(
+        sl_store_outbox_read(store, (struct sl_position) {0, 0}, 10, 1 << 20, &batch, &error), 0);
     ck_assert_uint_eq(batch.count, 1);
     ck_assert_str_eq(batch.events[0].id, "00000000-0000-7000-8000-000000000000");
     ck_assert(sl_text_equal(batch.events[0].key, SL_TEXT("even")));
@@ -245,12 +250,12 @@ START_TEST(missing_and_newer_tables_are_refused_with_the_way_out)
     ck_assert_int_eq(error.code, SLUICE_NO_SCHEMA);
     ck_assert_int_eq(sl_store_open(url, SL_STORE_CREATE, &store, &error), 0);
     sl_store_close(store);
-    ck_assert_int_eq(sqlite3_exec(handle,
-                         "UPDATE sluice_meta SET value = '99' WHERE name = 'schema_version'", NULL,
-                         NULL, NULL),
+    ck_assert_int_eq(
+        sqlite3_exec(handle, "UPDATE sluice_meta SET value = '99' WHERE name = 'schema_version'",
+            NULL, NULL, NULL),
         SQLITE_OK);
     ck_assert_int_eq(sl_store_open(url, SL_STORE_CREATE, &store, &error), -1);
-    ck_assert_ptr_nonnull(strstr(error.text, "have version 99, this program knows version 1"));
+    ck_assert_ptr_nonnull(strstr(error.text, "have version 99, this program knows version 2"));
     sqlite3_close(handle);
     temp_remove(&temp);
 }
@@ -330,7 +335,8 @@ START_TEST(a_table_that_was_dropped_is_named_by_every_call_that_needs_it)
                          "DROP TABLE sluice_dead_letter",
                          NULL, NULL, NULL),
         SQLITE_OK);
-    ck_assert_int_eq(sl_store_outbox_read(store, 0, 1, 1, &batch, &error), -1);
+    ck_assert_int_eq(
+        sl_store_outbox_read(store, (struct sl_position) {0, 0}, 1, 1, &batch, &error), -1);
     ck_assert_ptr_nonnull(strstr(error.text, "sluice_outbox"));
     ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), -1);
     ck_assert_ptr_nonnull(strstr(error.text, "sluice_outbox"));
@@ -340,7 +346,7 @@ START_TEST(a_table_that_was_dropped_is_named_by_every_call_that_needs_it)
     ck_assert_int_eq(sl_store_each_consumer(store, keep_count, &count, &error), -1);
     ck_assert_ptr_nonnull(strstr(error.text, "sluice_consumer"));
     ck_assert_int_eq(
-        sl_store_held_due(store, "c", 1, 1, look_away, NULL, &number, &error), -1);
+        sl_store_held_due(store, "c", SL_POSITION_START, 1, look_away, NULL, &number, &error), -1);
     ck_assert_ptr_nonnull(strstr(error.text, "sluice_dead_letter"));
     ck_assert_int_eq(sl_store_redrive(store, &filter, 1, &number, &error), -1);
     ck_assert_int_eq(sl_store_drop(store, &filter, 1, &number, &error), -1);
@@ -363,6 +369,5 @@ UNIT_MAIN("store", what_is_written_outside_of_a_transaction_is_refused,
     a_database_that_keeps_its_texts_in_utf_16_is_read_as_utf_8,
     missing_and_newer_tables_are_refused_with_the_way_out,
     urls_of_other_databases_are_refused_without_showing_a_password,
-    a_change_by_another_connection_is_seen_once,
-    a_consumers_counters_add_up,
+    a_change_by_another_connection_is_seen_once, a_consumers_counters_add_up,
     a_table_that_was_dropped_is_named_by_every_call_that_needs_it)
