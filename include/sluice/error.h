@@ -44,7 +44,8 @@ enum sluice_code {
     SLUICE_INTERNAL = 18,        /* a bug of ours: please report it */
     SLUICE_ROLLBACK_ONLY = 19,   /* work that took part in the transaction failed: none stays */
     SLUICE_LISTENER = 20,        /* a listener vetoed, failed or broke a rule; its name is told */
-    SLUICE_CANCELLED = 21        /* somebody asked for it */
+    SLUICE_CANCELLED = 21,       /* somebody asked for it */
+    SLUICE_CONSTRAINT = 22       /* a unique, foreign-key or check constraint refuses it */
 };
 
 /* What the caller should do about it. */

@@ -28,6 +28,7 @@ static const char *const code_names[] = {
     [SLUICE_ROLLBACK_ONLY] = "SLUICE_ROLLBACK_ONLY",
     [SLUICE_LISTENER] = "SLUICE_LISTENER",
     [SLUICE_CANCELLED] = "SLUICE_CANCELLED",
+    [SLUICE_CONSTRAINT] = "SLUICE_CONSTRAINT",
 };
 
 const char *sluice_code_name(enum sluice_code code)

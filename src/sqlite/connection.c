@@ -52,7 +52,7 @@ static const struct cause causes[] = {
     {SQLITE_NOMEM, SLUICE_NO_MEMORY, SLUICE_RETRY, "memory has run out"},
     {SQLITE_TOOBIG, SLUICE_TOO_LARGE, SLUICE_REJECT, "a value is larger than SQLite takes"},
     {SQLITE_INTERRUPT, SLUICE_CANCELLED, SLUICE_RETRY, "somebody asked for it"},
-    {SQLITE_CONSTRAINT, SLUICE_CONFLICT, SLUICE_REJECT, "a constraint of the table refuses it"},
+    {SQLITE_CONSTRAINT, SLUICE_CONSTRAINT, SLUICE_REJECT, "a constraint of the table refuses it"},
 };
 
 int sl_sqlite_fail(
@@ -177,6 +177,10 @@ void sl_sqlite_close(struct sl_sqlite *sqlite)
     for (size_t i = 0; i < sqlite->statement_count; i++) {
         sqlite3_finalize(sqlite->statements[i].statement);
     }
+    for (size_t i = 0; i < sqlite->theirs_count; i++) {
+        sqlite3_finalize(sqlite->theirs[i].statement);
+        sl_free(sqlite->theirs[i].sql);
+    }
     if (sqlite->handle != NULL && !sqlite->is_adopted) {
         sl_sqlite_rollback(sqlite);
         sqlite3_close_v2(sqlite->handle);
@@ -216,6 +220,66 @@ sqlite3_stmt *sl_sqlite_prepare(
     sqlite->statements[sqlite->statement_count].sql = sql;
     sqlite->statements[sqlite->statement_count].statement = statement;
     sqlite->statement_count++;
+    return statement;
+}
+
+static sqlite3_stmt *prepare_one(
+    struct sl_sqlite *sqlite, const char *sql, const char *what, struct sluice_error *error)
+{
+    sqlite3_stmt *statement = NULL;
+    const char *rest = "";
+    int result =
+        sqlite3_prepare_v3(sqlite->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, &rest);
+    if ((result & 0xff) == SQLITE_ERROR) {
+        sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "%s: %s", what,
+            sqlite3_errmsg(sqlite->handle));
+    } else if (result != SQLITE_OK) {
+        sl_sqlite_fail(sqlite, result, what, error);
+    } else if (statement == NULL || rest[strspn(rest, " \t\r\n;")] != '\0') {
+        sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "%s: the text must be one statement", what);
+        sqlite3_finalize(statement);
+        statement = NULL;
+    }
+    return statement;
+}
+
+/* A place for one more statement: a new one, or that of the statement unused for longest. */
+static struct sl_sqlite_theirs *place_of_theirs(struct sl_sqlite *sqlite)
+{
+    if (sqlite->theirs_count < SL_SQLITE_THEIRS_MAX) {
+        return &sqlite->theirs[sqlite->theirs_count++];
+    }
+    struct sl_sqlite_theirs *oldest = &sqlite->theirs[0];
+    for (size_t i = 1; i < sqlite->theirs_count; i++) {
+        oldest = sqlite->theirs[i].used_at < oldest->used_at ? &sqlite->theirs[i] : oldest;
+    }
+    sqlite3_finalize(oldest->statement);
+    sl_free(oldest->sql);
+    return oldest;
+}
+
+sqlite3_stmt *sl_sqlite_prepare_theirs(
+    struct sl_sqlite *sqlite, const char *sql, const char *what, struct sluice_error *error)
+{
+    sqlite->use_count++;
+    for (size_t i = 0; i < sqlite->theirs_count; i++) {
+        if (strcmp(sqlite->theirs[i].sql, sql) == 0) {
+            sqlite->theirs[i].used_at = sqlite->use_count;
+            sqlite3_reset(sqlite->theirs[i].statement);
+            return sqlite->theirs[i].statement;
+        }
+    }
+    char *copy = sl_copy_text(sql);
+    if (copy == NULL) {
+        sl_fail_memory(error, "a statement");
+        return NULL;
+    }
+    sqlite3_stmt *statement = prepare_one(sqlite, sql, what, error);
+    if (statement == NULL) {
+        sl_free(copy);
+        return NULL;
+    }
+    *place_of_theirs(sqlite) = (struct sl_sqlite_theirs) {copy, statement, sqlite->use_count};
     return statement;
 }
 

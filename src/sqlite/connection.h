@@ -14,7 +14,11 @@
 #include "base/error.h"
 #include "base/text.h"
 
-enum { SL_SQLITE_STATEMENTS_MAX = 48, SL_SQLITE_BUSY_TIMEOUT_MS = 5000 };
+enum {
+    SL_SQLITE_STATEMENTS_MAX = 48,
+    SL_SQLITE_THEIRS_MAX = 64, /* of the user's: beyond it the one unused for longest goes */
+    SL_SQLITE_BUSY_TIMEOUT_MS = 5000
+};
 
 /* A connection and its prepared statements. Used by one thread at a time. */
 struct sl_sqlite {
@@ -26,6 +30,13 @@ struct sl_sqlite {
         sqlite3_stmt *statement;
     } statements[SL_SQLITE_STATEMENTS_MAX];
     size_t statement_count;
+    struct sl_sqlite_theirs {
+        char *sql; /* a copy: found by its text */
+        sqlite3_stmt *statement;
+        uint64_t used_at; /* of the connection's uses */
+    } theirs[SL_SQLITE_THEIRS_MAX];
+    size_t theirs_count;
+    uint64_t use_count;
 };
 
 enum sl_sqlite_mode { SL_SQLITE_CREATE, SL_SQLITE_EXISTING };
@@ -67,6 +78,13 @@ int sl_sqlite_run(struct sl_sqlite *sqlite, const char *sql, const char *what,
  * in). `sql` must be a literal. The statement stays the connection's.
  */
 sqlite3_stmt *sl_sqlite_prepare(struct sl_sqlite *sqlite, const char *sql,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * As sl_sqlite_prepare for a text of the user's, which need not be a literal. SLUICE_INVALID for
+ * what SQLite does not understand, and for more than one statement.
+ */
+sqlite3_stmt *sl_sqlite_prepare_theirs(struct sl_sqlite *sqlite, const char *sql, const char *what,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**

@@ -7,6 +7,7 @@
 #ifndef SL_STORE_OPS_H
 #define SL_STORE_OPS_H
 
+#include "store/sql.h"
 #include "store/store.h"
 
 typedef void (*sl_held_visit)(void *context, const struct sl_held *held);
@@ -37,6 +38,7 @@ struct sl_held_change {
 
 struct sl_store_ops {
     void (*close)(struct sl_store *store);
+    int (*run)(struct sl_store *store, const struct sl_sql *sql, struct sluice_error *error);
     int (*renew_id)(struct sl_store *store, struct sluice_error *error);
     bool (*has_changed)(struct sl_store *store);
     int (*begin)(struct sl_store *store, struct sluice_error *error);
@@ -97,6 +99,7 @@ struct sl_store_ops {
 
 struct sl_store {
     const struct sl_store_ops *ops;
+    const struct sl_dialect *dialect; /* of `run`'s statements */
     char id[SLUICE_EVENT_ID_SIZE];
     const char *watch_file;  /* owned by the implementation */
     struct sqlite3 *sqlite;  /* NULL but for SQLite */

@@ -4,6 +4,8 @@
 
 #include "base/memory.h"
 #include "event/id.h"
+#include "store/portable.h"
+#include "store/sqlite_sql.h"
 
 extern const unsigned char sl_sql_sqlite[];
 
@@ -18,32 +20,6 @@ const char *sl_store_sqlite_schema(void)
 struct sl_sqlite *sl_store_sqlite_connection(struct sl_store *store)
 {
     return &((struct sl_store_sqlite *) store)->connection;
-}
-
-int sl_store_sqlite_enter(struct sl_sqlite *sqlite, bool *ret_is_ours, struct sluice_error *error)
-{
-    if (sl_sqlite_in_transaction(sqlite)) {
-        *ret_is_ours = false;
-        return 0;
-    }
-    if (sl_sqlite_begin(sqlite, error) != 0) {
-        return -1;
-    }
-    *ret_is_ours = true;
-    return 0;
-}
-
-int sl_store_sqlite_leave(
-    struct sl_sqlite *sqlite, bool is_ours, int status, struct sluice_error *error)
-{
-    if (!is_ours) {
-        return status;
-    }
-    if (status == 0) {
-        return sl_sqlite_commit(sqlite, error);
-    }
-    sl_sqlite_rollback(sqlite);
-    return -1;
 }
 
 static void close_store(struct sl_store *store)
@@ -127,6 +103,8 @@ static int create_tables(struct sl_sqlite *sqlite, struct sluice_error *error)
 
 /* What version 2 added. */
 static const char from_version_1[] =
+    "ALTER TABLE sluice_dead_letter ADD COLUMN tick INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE sluice_relay ADD COLUMN tick INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE sluice_relay ADD COLUMN holder TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE sluice_relay ADD COLUMN term INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE sluice_relay ADD COLUMN lease_ends_at INTEGER NOT NULL DEFAULT 0;"
@@ -203,7 +181,7 @@ static int renew_id(struct sl_store *store, struct sluice_error *error)
     char id[SLUICE_EVENT_ID_SIZE];
     sl_id_new(id);
     bool is_ours;
-    if (sl_store_sqlite_enter(sqlite, &is_ours, error) != 0) {
+    if (sl_store_enter(store, &is_ours, error) != 0) {
         return -1;
     }
     int status = write_new_id(sqlite, id, error);
@@ -211,7 +189,7 @@ static int renew_id(struct sl_store *store, struct sluice_error *error)
         status = sl_sqlite_run(sqlite, "UPDATE sluice_relay SET position = 0, updated_at = 0",
             "cannot reset the position", error);
     }
-    status = sl_store_sqlite_leave(sqlite, is_ours, status, error);
+    status = sl_store_leave(store, is_ours, status, error);
     if (status == 0) {
         memcpy(store->id, id, sizeof(id));
     }
@@ -264,29 +242,6 @@ static int explain_rollback(const struct sl_store *store, struct sluice_error *e
     }
 }
 
-static int run_prepared(struct sl_store *store, const char *sql, struct sluice_error *error)
-{
-    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
-    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite, sql, error);
-    return statement == NULL
-        ? -1
-        : sl_sqlite_step_done(sqlite, statement, "cannot use a savepoint", error);
-}
-
-/* One name serves every depth: the last savepoint of the name is meant. */
-static int savepoint(struct sl_store *store, struct sluice_error *error)
-{
-    return run_prepared(store, "SAVEPOINT sluice", error);
-}
-
-static int savepoint_end(struct sl_store *store, bool is_kept, struct sluice_error *error)
-{
-    if (!is_kept && run_prepared(store, "ROLLBACK TO sluice", error) != 0) {
-        return -1;
-    }
-    return run_prepared(store, "RELEASE sluice", error);
-}
-
 static bool blocks_writers(const struct sl_store *store)
 {
     return sqlite3_txn_state(store->sqlite, NULL) == SQLITE_TXN_WRITE;
@@ -325,7 +280,9 @@ static void interrupt_statement(struct sl_store *store)
 }
 
 static const struct sl_store_ops sqlite_ops = {
+    SL_PORTABLE_OPS,
     .close = close_store,
+    .run = sl_sqlite_run_sql,
     .renew_id = renew_id,
     .has_changed = has_changed,
     .begin = begin,
@@ -333,8 +290,6 @@ static const struct sl_store_ops sqlite_ops = {
     .rollback = rollback,
     .in_transaction = in_transaction,
     .explain_rollback = explain_rollback,
-    .savepoint = savepoint,
-    .savepoint_end = savepoint_end,
     .blocks_writers = blocks_writers,
     .forbid_writes = forbid_writes,
     .was_forbidden = was_forbidden,
@@ -342,25 +297,15 @@ static const struct sl_store_ops sqlite_ops = {
     .outbox_insert = sl_sqlite_outbox_insert,
     .outbox_read = sl_sqlite_outbox_read,
     .outbox_state = sl_sqlite_outbox_state,
-    .confirm = sl_sqlite_confirm,
-    .lease = sl_sqlite_lease,
-    .lease_end = sl_sqlite_lease_end,
     .outbox_retain = sl_sqlite_outbox_retain,
-    .inbox_begin = sl_sqlite_inbox_begin,
-    .inbox_retain = sl_sqlite_inbox_retain,
-    .count_consumed = sl_sqlite_count_consumed,
-    .each_consumer = sl_sqlite_each_consumer,
-    .key_state = sl_sqlite_key_state,
-    .has_held = sl_sqlite_has_held,
-    .hold = sl_sqlite_hold,
-    .held_update = sl_sqlite_held_update,
-    .held_remove = sl_sqlite_held_remove,
-    .held_next = sl_sqlite_held_next,
-    .held_due = sl_sqlite_held_due,
-    .each_held = sl_sqlite_each_held,
-    .each_held_count = sl_sqlite_each_held_count,
-    .redrive = sl_sqlite_redrive,
-    .drop = sl_sqlite_drop,
+};
+
+static const struct sl_dialect sqlite_dialect = {
+    .inbox_insert = SL_SQL_INBOX_INSERT,
+    .count_consumed = SL_SQL_COUNT_CONSUMED,
+    .hold = SL_SQL_HOLD,
+    /* The machine's clock is the database's: all who open the file share it. */
+    .lease = SL_SQL_LEASE("CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)"),
 };
 
 /* Finish a store whose connection is set; on failure everything is freed. */
@@ -368,6 +313,7 @@ static int finish(struct sl_store_sqlite *store, enum sl_store_mode mode,
     struct sl_store **ret_store, struct sluice_error *error)
 {
     store->base.ops = &sqlite_ops;
+    store->base.dialect = &sqlite_dialect;
     store->base.sqlite = store->connection.handle;
     store->data_version = -1;
     if (check_tables(store, mode, error) != 0) {

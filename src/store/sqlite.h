@@ -37,21 +37,13 @@ const char *sl_store_sqlite_schema(void);
  */
 struct sl_sqlite *sl_store_sqlite_connection(struct sl_store *store);
 
-/**
- * Begin a transaction unless one is open; `*ret_is_ours` tells which. For operations of several
- * statements.
- */
-int sl_store_sqlite_enter(struct sl_sqlite *sqlite, bool *ret_is_ours, struct sluice_error *error)
-    __attribute__((warn_unused_result));
+/* Members of the vtable: sqlite_run.c and sqlite_outbox.c. */
 
 /**
- * End what sl_store_sqlite_enter began: commit if `status` is 0, else roll back. Returns the
- * status of the whole.
+ * See sl_sql_run.
  */
-int sl_store_sqlite_leave(
-    struct sl_sqlite *sqlite, bool is_ours, int status, struct sluice_error *error);
-
-/* The members of the vtable, by concept: sqlite_outbox.c, sqlite_inbox.c, sqlite_dead_letter.c. */
+int sl_sqlite_run_sql(
+    struct sl_store *store, const struct sl_sql *sql, struct sluice_error *error);
 
 /**
  * See store/store.h, as for all below.
@@ -65,59 +57,7 @@ int sl_sqlite_outbox_read(struct sl_store *store, struct sl_position position, s
 int sl_sqlite_outbox_state(
     struct sl_store *store, struct sl_outbox_state *ret_state, struct sluice_error *error);
 /** See store/store.h. */
-int sl_sqlite_confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
-    struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_lease(struct sl_store *store, const char *holder, int64_t ttl_ms, bool *ret_is_held,
-    struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_lease_end(struct sl_store *store, const char *holder, struct sluice_error *error);
-/** See store/store.h. */
 int sl_sqlite_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,
     int64_t *ret_deleted, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_inbox_begin(struct sl_store *store, const char *consumer, const char *event_id,
-    int64_t now_ms, bool *ret_is_new, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_inbox_retain(struct sl_store *store, const char *consumer, int64_t before_ms,
-    int64_t count_max, int64_t *ret_deleted, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_count_consumed(
-    struct sl_store *store, const struct sl_consumed *consumed, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_each_consumer(
-    struct sl_store *store, sl_consumer_visit visit, void *context, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
-    struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_has_held(
-    struct sl_store *store, const char *stage, bool *ret_has_held, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_hold(struct sl_store *store, const struct sl_hold *hold, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_held_update(
-    struct sl_store *store, const struct sl_held_change *change, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_held_remove(
-    struct sl_store *store, int64_t number, int64_t now_ms, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_held_next(
-    struct sl_store *store, int64_t number, int64_t now_ms, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_held_due(struct sl_store *store, const struct sl_held_due_query *query,
-    sl_held_visit visit, void *context, int64_t *ret_due_ms, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_each_held(struct sl_store *store, const struct sl_held_filter *filter,
-    sl_held_visit visit, void *context, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_each_held_count(
-    struct sl_store *store, sl_held_count_visit visit, void *context, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_redrive(struct sl_store *store, const struct sl_held_filter *filter, int64_t now_ms,
-    int64_t *ret_count, struct sluice_error *error);
-/** See store/store.h. */
-int sl_sqlite_drop(struct sl_store *store, const struct sl_held_filter *filter, int64_t now_ms,
-    int64_t *ret_count, struct sluice_error *error);
 
 #endif

@@ -1,4 +1,3 @@
-#include "base/clock.h"
 #include "base/memory.h"
 #include "store/sqlite.h"
 #include "store/sqlite_sql.h"
@@ -138,57 +137,6 @@ int sl_sqlite_outbox_state(
     sqlite3_reset(statement);
     return result == SQLITE_ROW ? 0
                                 : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
-}
-
-int sl_sqlite_confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
-    struct sluice_error *error)
-{
-    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
-    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
-        "UPDATE sluice_relay SET position = ?1, updated_at = ?2 "
-        "WHERE name = 'relay' AND position < ?1",
-        error);
-    if (statement == NULL) {
-        return -1;
-    }
-    sqlite3_bind_int64(statement, 1, position.id);
-    sqlite3_bind_int64(statement, 2, reached_ms);
-    return sl_sqlite_step_done(sqlite, statement, "cannot confirm the position", error);
-}
-
-int sl_sqlite_lease(struct sl_store *store, const char *holder, int64_t ttl_ms, bool *ret_is_held,
-    struct sluice_error *error)
-{
-    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
-    /* The machine's clock is the database's: all who open the file share it. */
-    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite,
-        "UPDATE sluice_relay SET term = term + (holder <> ?1), holder = ?1, lease_ends_at = ?2 "
-        "WHERE name = 'relay' AND (holder = ?1 OR lease_ends_at <= ?3)",
-        error);
-    if (statement == NULL) {
-        return -1;
-    }
-    int64_t now_ms = sl_clock_wall_ms();
-    sl_sqlite_bind_text(statement, 1, sl_text_of(holder));
-    sqlite3_bind_int64(statement, 2, now_ms + ttl_ms);
-    sqlite3_bind_int64(statement, 3, now_ms);
-    if (sl_sqlite_step_done(sqlite, statement, "cannot take the relay's lease", error) != 0) {
-        return -1;
-    }
-    *ret_is_held = sqlite3_changes64(sqlite->handle) == 1;
-    return 0;
-}
-
-int sl_sqlite_lease_end(struct sl_store *store, const char *holder, struct sluice_error *error)
-{
-    struct sl_sqlite *sqlite = sl_store_sqlite_connection(store);
-    sqlite3_stmt *statement = sl_sqlite_prepare(
-        sqlite, "UPDATE sluice_relay SET holder = '', lease_ends_at = 0 WHERE holder = ?1", error);
-    if (statement == NULL) {
-        return -1;
-    }
-    sl_sqlite_bind_text(statement, 1, sl_text_of(holder));
-    return sl_sqlite_step_done(sqlite, statement, "cannot end the relay's lease", error);
 }
 
 int sl_sqlite_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,

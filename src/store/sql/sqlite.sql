@@ -29,6 +29,7 @@ CREATE TABLE sluice_outbox (
 -- above this one's. The lease says which of several relays may send; its term rises with each change.
 CREATE TABLE sluice_relay (
     name TEXT NOT NULL PRIMARY KEY,
+    tick INTEGER NOT NULL DEFAULT 0, -- other databases need it; always 0 here
     position INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     holder TEXT NOT NULL DEFAULT '',
@@ -60,6 +61,7 @@ CREATE TABLE sluice_dead_letter (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     stage TEXT NOT NULL,
     event_id TEXT NOT NULL,
+    tick INTEGER NOT NULL DEFAULT 0, -- other databases need it; always 0 here
     position INTEGER NOT NULL DEFAULT 0, -- in the outbox; 0 at a consumer's stage
     topic TEXT NOT NULL,
     message_key TEXT,

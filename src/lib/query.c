@@ -1,0 +1,44 @@
+#include <sluice/query.h>
+
+#include "base/error.h"
+#include "lib/database.h"
+#include "store/sql.h"
+
+static int run(sluice_database *database, const struct sl_sql *sql, struct sluice_error *error)
+{
+    if (sql->value_count > SLUICE_VALUES_MAX) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+            "%zu values for a statement; it has at most %d parameters", sql->value_count,
+            SLUICE_VALUES_MAX);
+    }
+    return sl_sql_run(database->store, sql, error);
+}
+
+int sluice_query(sluice_database *database, const char *text, const struct sluice_value *values,
+    size_t value_count, sluice_row_visitor visit, void *context, struct sluice_error *error)
+{
+    struct sl_sql sql = {
+        .text = text,
+        .what = "cannot run the query",
+        .values = values,
+        .value_count = value_count,
+        .visit = visit,
+        .context = context,
+        .is_theirs = true,
+    };
+    return run(database, &sql, error);
+}
+
+int sluice_execute(sluice_database *database, const char *text, const struct sluice_value *values,
+    size_t value_count, int64_t *ret_affected, struct sluice_error *error)
+{
+    struct sl_sql sql = {
+        .text = text,
+        .what = "cannot run the statement",
+        .values = values,
+        .value_count = value_count,
+        .is_theirs = true,
+        .ret_affected = ret_affected,
+    };
+    return run(database, &sql, error);
+}
