@@ -45,6 +45,8 @@ LIBRARIES: dict[str, set[str]] = {
     "libpq-fe.h": {"store"},
     "mysql.h": {"store"},
     "librdkafka/rdkafka.h": {"broker"},
+    **{f"openssl/{name}.h": {"gateway"} for name in (
+        "bio", "core_names", "crypto", "err", "evp", "hmac", "param_build", "pem")},
     "pthread.h": {"base", "cli", "lib"},
 }
 
