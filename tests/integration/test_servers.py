@@ -12,6 +12,7 @@ from typing import Iterator
 import pytest
 
 from harness.process import ROOT
+from harness.servers import has_ended
 from harness.waiting import wait_until
 
 SERVERS = ["postgresql", "mariadb", "kafka"]
@@ -40,13 +41,6 @@ def pid(data: Path) -> int:
 def is_listening(number: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", number)) == 0
-
-
-def has_ended(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture
@@ -154,3 +148,43 @@ def test_the_usage_names_every_verb():
     for verb in ("up", "status", "down", "prepare", "check"):
         assert f"\n  {verb} " in done.stdout
     assert server("kafka", "dance").returncode == 2
+
+
+RUN = ROOT / "tools/servers/run"
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_TEST_")}
+
+
+def test_a_command_runs_with_servers_beside_it_which_are_gone_afterwards():
+    script = 'psql "$SLUICE_TEST_POSTGRESQL" -AtXc "SELECT 6*7"; echo "$SLUICE_TEST_SERVERS"; exit 3'
+    done = subprocess.run([RUN, "postgresql", "--", "sh", "-c", script], capture_output=True,
+                          text=True, timeout=60, env=clean_environment())
+    answer, folder = done.stdout.split()
+    assert (done.returncode, answer) == (3, "42"), done.stderr
+    assert not Path(folder).exists()
+
+
+def test_a_server_that_runs_already_is_used():
+    given = clean_environment() | {"SLUICE_TEST_KAFKA": "kafka://127.0.0.1:9"}
+    done = subprocess.run([RUN, "kafka", "--", "printenv", "SLUICE_TEST_KAFKA"], env=given,
+                          capture_output=True, text=True, timeout=20)
+    assert done.stdout == "kafka://127.0.0.1:9\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_servers_are_gone_however_their_run_ends(number):
+    running = subprocess.Popen([RUN, "postgresql", "--", "sh", "-c",
+                                'echo "$SLUICE_TEST_SERVERS"; exec cat'],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env=clean_environment())
+    folder = Path(running.stdout.readline().strip())
+    server_port, server_pid = port(folder / "postgresql"), pid(folder / "postgresql")
+    assert is_listening(server_port)
+    running.send_signal(number)
+    running.stdin.close()
+    running.wait(30)
+    running.stdout.close()
+    wait_until(lambda: not folder.exists(), "the end of the servers' data")
+    assert has_ended(server_pid)

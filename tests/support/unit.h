@@ -9,6 +9,7 @@
 #define TESTS_SUPPORT_UNIT_H
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* `run_unit_tests()`: run the tests, for a program with a main of its own. */
@@ -28,6 +29,19 @@
         int failed = srunner_ntests_failed(runner);                                                \
         srunner_free(runner);                                                                      \
         return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;                                          \
+    }
+
+/* Like UNIT_MAIN, for tests that need a server: where the environment variable that has its URL is
+ * not set, the program counts as skipped. tools/servers/run sets them. */
+#define UNIT_MAIN_WITH_SERVER(variable, suite_name, ...)                                           \
+    UNIT_TESTS(suite_name, __VA_ARGS__)                                                            \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        if (getenv(variable) == NULL) {                                                            \
+            fprintf(stderr, "skipped: %s is not set\n", variable);                                 \
+            return 77; /* meson's word for skipped */                                              \
+        }                                                                                          \
+        return run_unit_tests();                                                                   \
     }
 
 #define UNIT_MAIN(suite_name, ...)                                                                 \
