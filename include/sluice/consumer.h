@@ -67,6 +67,15 @@ SLUICE_EXPORT SLUICE_CHECKED int sluice_consumer_subscribe(sluice_consumer *cons
     const char *topic, sluice_handler handler, void *context, struct sluice_error *error);
 
 /**
+ * The consumer's database, for listeners (sluice/listener.h) on what its handlers publish.
+ *
+ * Borrowed: it lives as long as the consumer. Before sluice_consumer_run only. Its before-commit
+ * listeners are called when a handler has returned, as if each event had a commit of its own: a
+ * veto fails that event's handler and nothing else.
+ */
+SLUICE_EXPORT sluice_database *sluice_consumer_database(sluice_consumer *consumer);
+
+/**
  * Apply events until sluice_consumer_stop; the handlers run on this thread.
  *
  * An outage (a lock, a full disk) is waited out and uses up nobody's attempts. Returns 0 after a

@@ -7,7 +7,8 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "event/headers.h"
-#include "lib/database.h"
+#include "lib/listeners.h"
+#include "lib/transaction.h"
 #include "store/held_copy.h"
 
 /* A transaction is ended after this time, so that other writers of the database get their turn. */
@@ -46,6 +47,24 @@ static enum sl_answer answer_of(enum sluice_outcome outcome)
         break;
     }
     return SL_ANSWER_REJECTED;
+}
+
+/* A handler that has ended the transaction, or has tried to by our own functions. */
+static int check_transaction(sluice_database *database, const struct sl_applier_handler *handler,
+    struct sluice_error *error)
+{
+    if (sl_store_in_transaction(database->store) && !database->transaction->is_misused) {
+        return 0;
+    }
+    /* A full disk under the handler's own statement may have ended it, too: an outage. */
+    if (!sl_store_in_transaction(database->store) &&
+        sl_store_explain_rollback(database->store, error) != 0) {
+        return -1;
+    }
+    return sl_fail(error, SLUICE_HANDLER, SLUICE_FATAL,
+        "the handler of %s ended the transaction that it was called in; it must neither commit nor "
+        "roll back",
+        handler->topic);
 }
 
 /*
@@ -89,17 +108,7 @@ static int call_handler(struct sl_applier *applier, const struct sl_event *event
             .time_ms = event->time_ms,
         };
         *ret_outcome = handler->handler(applier->database, &copy, handler->context, reason);
-        const struct sl_store *store = sl_database_store(applier->database);
-        if (!sl_store_in_transaction(store)) {
-            /* A full disk under the handler's own statement may have ended it, too: an outage. */
-            status = sl_store_explain_rollback(store, error);
-            if (status == 0) {
-                status = sl_fail(error, SLUICE_HANDLER, SLUICE_FATAL,
-                    "the handler of %s ended the transaction that it was called in; it must "
-                    "neither commit nor roll back",
-                    handler->topic);
-            }
-        }
+        status = check_transaction(applier->database, handler, error);
     }
     sl_headers_deinit(&headers);
     sl_free(key);
@@ -108,13 +117,58 @@ static int call_handler(struct sl_applier *applier, const struct sl_event *event
     return status;
 }
 
+/*
+ * What the handler has done must be able to commit: nothing inside of it failed for good, and no
+ * before-commit listener vetoes. If not, it has failed, whatever it says.
+ */
+static void check_commit(
+    struct sl_applier *applier, enum sluice_outcome *outcome, struct sluice_error *reason)
+{
+    struct sluice_error veto;
+    if (sl_transaction_check_doom(applier->database, &veto) == 0 &&
+        sl_listeners_before_commit(applier->database, &veto) == 0) {
+        return;
+    }
+    *reason = veto;
+    *outcome = veto.reaction == SLUICE_RETRY ? SLUICE_RETRY_LATER : SLUICE_FAILED;
+}
+
+/*
+ * Keep what the handler has done. In PostgreSQL a statement that failed under the handler (a unique
+ * violation, say) lets the transaction take nothing but the end of the savepoint: then the work is
+ * undone. If the handler took that for "already applied", the marker alone is set again.
+ */
+static int keep(struct sl_applier *applier, const struct sl_mark *mark,
+    const struct sl_event *event, enum sluice_outcome *outcome, struct sluice_error *reason,
+    struct sluice_error *error)
+{
+    struct sluice_error refused;
+    bool is_new;
+    if (sl_transaction_unmark(applier->database, mark, true, &refused) == 0) {
+        return 0;
+    }
+    if (refused.reaction == SLUICE_RETRY ||
+        sl_transaction_unmark(applier->database, mark, false, error) != 0) {
+        *error = refused;
+        return -1;
+    }
+    if (*outcome == SLUICE_ALREADY_APPLIED) {
+        return sl_store_inbox_begin(sl_database_store(applier->database), applier->name, event->id,
+            sl_clock_wall_ms(), &is_new, error);
+    }
+    *outcome = SLUICE_FAILED;
+    *reason = refused;
+    return 0;
+}
+
 /* Marker, savepoint, handler. The work is there or it is not; the marker goes with it. */
 static int attempt(struct sl_applier *applier, const struct sl_event *event, struct tally *tally,
     enum sl_answer *ret_answer, struct sluice_error *reason, struct sluice_error *error)
 {
     struct sl_store *store = sl_database_store(applier->database);
+    struct sl_mark mark;
     bool is_new = false;
-    if (sl_store_savepoint(store, error) != 0) {
+    if (sl_transaction_mark(applier->database, &mark, error) != 0) {
         return -1;
     }
     if (sl_store_inbox_begin(store, applier->name, event->id, sl_clock_wall_ms(), &is_new, error) !=
@@ -124,17 +178,23 @@ static int attempt(struct sl_applier *applier, const struct sl_event *event, str
     if (!is_new) {
         tally->duplicates++;
         *ret_answer = SL_ANSWER_DELIVERED;
-        return sl_store_savepoint_end(store, true, error);
+        return sl_transaction_unmark(applier->database, &mark, true, error);
     }
     enum sluice_outcome outcome = SLUICE_FAILED;
     *reason = (struct sluice_error) {.code = SLUICE_OK};
     if (call_handler(applier, event, &outcome, reason, error) != 0) {
         return -1;
     }
-    enum sl_answer answer = answer_of(outcome);
-    if (sl_store_savepoint_end(store, answer == SL_ANSWER_DELIVERED, error) != 0) {
+    if (answer_of(outcome) == SL_ANSWER_DELIVERED) {
+        check_commit(applier, &outcome, reason);
+    }
+    int status = answer_of(outcome) == SL_ANSWER_DELIVERED
+        ? keep(applier, &mark, event, &outcome, reason, error)
+        : sl_transaction_unmark(applier->database, &mark, false, error);
+    if (status != 0) {
         return -1;
     }
+    enum sl_answer answer = answer_of(outcome);
     tally->applied += outcome == SLUICE_APPLIED ? 1 : 0;
     tally->duplicates += outcome == SLUICE_ALREADY_APPLIED ? 1 : 0;
     tally->failures += answer == SL_ANSWER_FAILED || answer == SL_ANSWER_REJECTED ? 1 : 0;
@@ -195,9 +255,9 @@ static int finish(
             tally->failures, sl_clock_wall_ms(), error);
     }
     if (status == 0) {
-        return sl_store_commit(store, error);
+        return sl_transaction_commit(applier->database, error);
     }
-    sl_store_rollback(store);
+    sl_transaction_rollback(applier->database);
     return -1;
 }
 
@@ -206,7 +266,7 @@ int sl_applier_apply(struct sl_applier *applier, const struct sl_record *records
 {
     struct sl_store *store = sl_database_store(applier->database);
     struct tally tally = {0};
-    if (sl_store_begin(store, error) != 0) {
+    if (sl_transaction_begin(applier->database, SL_BY_CONSUMER, error) != 0) {
         return -1;
     }
     int64_t end_us = sl_clock_monotonic_us() + TRANSACTION_TIME_MAX_US;
@@ -272,7 +332,7 @@ int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *
         return 0;
     }
     struct tally tally = {0};
-    int status = sl_store_begin(store, error);
+    int status = sl_transaction_begin(applier->database, SL_BY_CONSUMER, error);
     if (status == 0) {
         enum sl_answer answer;
         struct sluice_error reason;

@@ -125,6 +125,11 @@ int sluice_consumer_subscribe(sluice_consumer *consumer, const char *topic, slui
     return 0;
 }
 
+sluice_database *sluice_consumer_database(sluice_consumer *consumer)
+{
+    return consumer == NULL ? NULL : consumer->applier.database;
+}
+
 static void turn_soon(sluice_consumer *consumer, int64_t delay_ms);
 
 static void on_stop(uv_async_t *signal)
@@ -308,7 +313,7 @@ static int open_reader(sluice_consumer *consumer, struct sluice_error *error)
         &consumer->reader, error);
 }
 
-int sluice_consumer_run(sluice_consumer *consumer, struct sluice_error *error)
+static int run(sluice_consumer *consumer, struct sluice_error *error)
 {
     struct sl_store *store = sl_database_store(consumer->applier.database);
     if (consumer->reader == NULL && open_reader(consumer, error) != 0) {
@@ -336,6 +341,15 @@ int sluice_consumer_run(sluice_consumer *consumer, struct sluice_error *error)
     int status = sl_reader_flush(consumer->reader, &ignored);
     (void) status;
     return 0;
+}
+
+int sluice_consumer_run(sluice_consumer *consumer, struct sluice_error *error)
+{
+    /* The whole run is one call on the database: no other thread may use it meanwhile. */
+    sluice_database *database = consumer->applier.database;
+    return sl_database_enter(database, error) != 0
+        ? -1
+        : sl_database_leave(database, run(consumer, error));
 }
 
 void sluice_consumer_stop(sluice_consumer *consumer)

@@ -1,7 +1,7 @@
 #include <sluice/query.h>
 
 #include "base/error.h"
-#include "lib/database.h"
+#include "lib/listeners.h"
 #include "store/sql.h"
 
 static int run(sluice_database *database, const struct sl_sql *sql, struct sluice_error *error)
@@ -11,7 +11,14 @@ static int run(sluice_database *database, const struct sl_sql *sql, struct sluic
             "%zu values for a statement; it has at most %d parameters", sql->value_count,
             SLUICE_VALUES_MAX);
     }
-    return sl_sql_run(database->store, sql, error);
+    if (sl_database_enter(database, error) != 0) {
+        return -1;
+    }
+    /* A query after the end of a transaction may read; where it writes, the store refuses. */
+    bool is_late = sql->visit == NULL && database->transaction->stage == SL_STAGE_AFTER;
+    int status = is_late ? sl_listeners_refuse(database, "write", error)
+                         : sl_sql_run(database->store, sql, error);
+    return sl_database_leave(database, status);
 }
 
 int sluice_query(sluice_database *database, const char *text, const struct sluice_value *values,

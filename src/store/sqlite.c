@@ -271,7 +271,12 @@ static int forbid_writes(struct sl_store *store, bool is_forbidden, struct sluic
 
 static bool was_forbidden(const struct sl_store *store)
 {
-    return (sqlite3_errcode(store->sqlite) & 0xff) == SQLITE_READONLY;
+    if ((sqlite3_errcode(store->sqlite) & 0xff) != SQLITE_READONLY) {
+        return false;
+    }
+    /* Asked once: an empty statement sets the code back. */
+    sqlite3_exec(store->sqlite, "", NULL, NULL, NULL);
+    return true;
 }
 
 static void interrupt_statement(struct sl_store *store)

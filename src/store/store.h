@@ -214,7 +214,8 @@ int sl_store_forbid_writes(struct sl_store *store, bool is_forbidden, struct slu
     __attribute__((warn_unused_result));
 
 /**
- * Whether the last statement failed because writes are forbidden; false when in doubt.
+ * Whether the last statement failed because writes are forbidden, and was not asked about before;
+ * false when in doubt.
  */
 bool sl_store_was_forbidden(const struct sl_store *store);
 

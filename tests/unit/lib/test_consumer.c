@@ -263,17 +263,22 @@ START_TEST(done_before_counts_as_a_duplicate_and_is_kept)
 }
 END_TEST
 
+/* By our own function, which refuses, or by a statement, as `context` says. */
 static enum sluice_outcome commit_inside(sluice_database *database,
     const struct sluice_event *event, void *context, struct sluice_error *reason)
 {
     (void) event;
-    (void) context;
-    int status = sluice_commit(database, reason);
-    ck_assert_int_eq(status, 0);
+    if (context == NULL) {
+        ck_assert_int_eq(sluice_commit(database, reason), -1);
+        ck_assert_int_eq(reason->code, SLUICE_INVALID);
+    } else {
+        ck_assert_int_eq(
+            sqlite3_exec(sluice_database_sqlite(database), context, NULL, NULL, NULL), SQLITE_OK);
+    }
     return SLUICE_APPLIED;
 }
 
-START_TEST(a_handler_that_ends_the_transaction_stops_the_consumer_with_its_topic_named)
+static void check_commit_inside(void *statement)
 {
     set_up();
     append(1, "k", "Plain");
@@ -281,12 +286,19 @@ START_TEST(a_handler_that_ends_the_transaction_stops_the_consumer_with_its_topic
         .database = temp_url(&temp, "sqlite", "app.db"),
         .broker = temp_url(&temp, "local", "log.db")};
     ck_assert_int_eq(sluice_consumer_open(&options, &consumer, &error), 0);
-    ck_assert_int_eq(sluice_consumer_subscribe(consumer, "t", commit_inside, NULL, &error), 0);
+    ck_assert_int_eq(sluice_consumer_subscribe(consumer, "t", commit_inside, statement, &error), 0);
     ck_assert_int_eq(sluice_consumer_run(consumer, &error), -1);
     ck_assert_int_eq(error.code, SLUICE_HANDLER);
     ck_assert_ptr_nonnull(strstr(error.text, "handler of t ended the transaction"));
     sluice_consumer_close(consumer);
+    ck_assert_str_eq(query("SELECT count(*) FROM sluice_inbox"), statement == NULL ? "0" : "1");
     tear_down();
+}
+
+START_TEST(a_handler_that_ends_the_transaction_stops_the_consumer_with_its_topic_named)
+{
+    check_commit_inside("COMMIT");
+    check_commit_inside(NULL);
 }
 END_TEST
 

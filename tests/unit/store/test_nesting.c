@@ -40,12 +40,12 @@ static const char *marks(void)
 {
     static char text[64];
     sqlite3_stmt *statement;
-    ck_assert_int_eq(sqlite3_prepare_v2(sl_store_sqlite(store),
-                         "SELECT group_concat(event_id, '') FROM sluice_inbox", -1, &statement,
-                         NULL),
+    ck_assert_int_eq(
+        sqlite3_prepare_v2(sl_store_sqlite(store),
+            "SELECT group_concat(event_id, '') FROM sluice_inbox", -1, &statement, NULL),
         SQLITE_OK);
     ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
-    snprintf(text, sizeof(text), "%s", (const char *) sqlite3_column_text(statement, 0));
+    snprintf(text, sizeof(text), "%s", (const char *)sqlite3_column_text(statement, 0));
     sqlite3_finalize(statement);
     return text;
 }
@@ -92,6 +92,7 @@ START_TEST(what_is_written_while_writes_are_forbidden_fails_and_is_noticed)
         ck_assert(!sl_store_was_forbidden(store));
         ck_assert_int_eq(run("INSERT INTO t VALUES (1)"), SQLITE_READONLY);
         ck_assert(sl_store_was_forbidden(store));
+        ck_assert(!sl_store_was_forbidden(store));
         ck_assert_int_eq(sl_store_forbid_writes(store, false, &error), 0);
         ck_assert_int_eq(run("INSERT INTO t VALUES (1)"), SQLITE_OK);
     }
