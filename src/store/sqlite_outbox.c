@@ -1,4 +1,5 @@
-#include "base/memory.h"
+#include "base/error.h"
+#include "store/batch.h"
 #include "store/sqlite.h"
 #include "store/sqlite_sql.h"
 
@@ -24,40 +25,20 @@ int sl_sqlite_outbox_insert(
     return sl_sqlite_step_done(sqlite, statement, "cannot write the outbox", error);
 }
 
-static int grow_rows(struct sl_outbox_batch *batch, size_t count_max)
-{
-    if (batch->capacity >= count_max) {
-        return 0;
-    }
-    struct sl_event *events = sl_reallocate(batch->events, count_max * sizeof(*events));
-    if (events == NULL) {
-        return -1;
-    }
-    batch->events = events;
-    struct sl_position *positions = sl_reallocate(batch->positions, count_max * sizeof(*positions));
-    if (positions == NULL) {
-        return -1;
-    }
-    batch->positions = positions;
-    batch->capacity = count_max;
-    return 0;
-}
-
 static int keep_row(struct sl_outbox_batch *batch, sqlite3_stmt *statement)
 {
-    struct sl_event *event = &batch->events[batch->count];
-    *event = (struct sl_event) {.has_key = sqlite3_column_type(statement, 3) != SQLITE_NULL};
-    sl_sqlite_copy_column(statement, 1, event->id, sizeof(event->id));
-    if (sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 2), &event->topic) != 0 ||
-        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 3), &event->key) != 0 ||
-        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 4), &event->type) != 0 ||
-        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 5), &event->payload) != 0 ||
-        sl_bytes_add(&batch->bytes, sl_sqlite_column(statement, 6), &event->headers) != 0) {
-        return -1;
-    }
-    event->time_ms = sqlite3_column_int64(statement, 7);
-    batch->positions[batch->count++] = (struct sl_position) {0, sqlite3_column_int64(statement, 0)};
-    return 0;
+    struct sl_event event = {
+        .has_key = sqlite3_column_type(statement, 3) != SQLITE_NULL,
+        .topic = sl_sqlite_column(statement, 2),
+        .key = sl_sqlite_column(statement, 3),
+        .type = sl_sqlite_column(statement, 4),
+        .payload = sl_sqlite_column(statement, 5),
+        .headers = sl_sqlite_column(statement, 6),
+        .time_ms = sqlite3_column_int64(statement, 7),
+    };
+    sl_sqlite_copy_column(statement, 1, event.id, sizeof(event.id));
+    return sl_outbox_batch_add(
+        batch, &event, (struct sl_position) {0, sqlite3_column_int64(statement, 0)});
 }
 
 int sl_sqlite_outbox_read(struct sl_store *store, struct sl_position position, size_t count_max,
@@ -71,9 +52,7 @@ int sl_sqlite_outbox_read(struct sl_store *store, struct sl_position position, s
     if (statement == NULL) {
         return -1;
     }
-    batch->count = 0;
-    batch->bytes.size = 0;
-    if (grow_rows(batch, count_max) != 0) {
+    if (sl_outbox_batch_start(batch, count_max) != 0) {
         return sl_fail_memory(error, "a batch of the outbox");
     }
     sqlite3_bind_int64(statement, 1, position.id);
@@ -92,13 +71,7 @@ int sl_sqlite_outbox_read(struct sl_store *store, struct sl_position position, s
     int status =
         result == SQLITE_DONE ? 0 : sl_sqlite_fail(sqlite, result, "cannot read the outbox", error);
     sqlite3_reset(statement);
-    for (size_t i = 0; i < batch->count; i++) {
-        sl_bytes_settle(&batch->bytes, &batch->events[i].topic);
-        sl_bytes_settle(&batch->bytes, &batch->events[i].key);
-        sl_bytes_settle(&batch->bytes, &batch->events[i].type);
-        sl_bytes_settle(&batch->bytes, &batch->events[i].payload);
-        sl_bytes_settle(&batch->bytes, &batch->events[i].headers);
-    }
+    sl_outbox_batch_settle(batch);
     return status;
 }
 
