@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sql.h"
+#include "sqlite_sql.h"
 
 enum {
     STREAM_COUNT_MAX = 1000, /* a further one is told 503, to come back later */

@@ -34,7 +34,7 @@
 #include "order_news.h"
 #include "order_state.h"
 #include "service.h"
-#include "sql.h"
+#include "sqlite_sql.h"
 #include "wish.h"
 
 extern const unsigned char orders_page[];

@@ -5,7 +5,7 @@
 
 #include "live_status.h"
 #include "service.h"
-#include "sql.h"
+#include "sqlite_sql.h"
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS orders("

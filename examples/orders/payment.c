@@ -20,7 +20,7 @@
 #include <string.h>
 
 #include "service.h"
-#include "sql.h"
+#include "sqlite_sql.h"
 
 enum { STARTING_POINTS = 10000, WAIT_MS_MAX = 1000 };
 

@@ -83,6 +83,14 @@ static inline struct sluice_value sluice_bytes(const void *data, size_t size)
     return value;
 }
 
+/**
+ * Which database this is: "sqlite", "postgresql" or "mariadb", for the few statements that they say
+ * differently.
+ *
+ * Never fails and never blocks. The text is constant and belongs to the library.
+ */
+SLUICE_EXPORT const char *sluice_database_kind(const sluice_database *database);
+
 /* Gets the columns of one row; they live until it returns. It must not use the database. */
 typedef void (*sluice_row_visitor)(
     void *context, const struct sluice_value *columns, size_t column_count);

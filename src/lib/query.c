@@ -4,6 +4,11 @@
 #include "lib/listeners.h"
 #include "store/sql.h"
 
+const char *sluice_database_kind(const sluice_database *database)
+{
+    return sl_store_kind(database->store);
+}
+
 static int run(sluice_database *database, const struct sl_sql *sql, struct sluice_error *error)
 {
     if (sql->value_count > SLUICE_VALUES_MAX) {

@@ -39,6 +39,7 @@ struct sl_sql {
 
 /* Texts of one meaning that the databases say differently. */
 struct sl_dialect {
+    const char *name;           /* "sqlite", "postgresql", "mariadb" */
     const char *inbox_insert;   /* consumer, event_id, applied_at; nothing if it is there */
     const char *count_consumed; /* name, applied, duplicates, failures, now; adds to the row */
     const char *hold;           /* see dead_letter.c; nothing if the stage holds the event */

@@ -306,6 +306,7 @@ static const struct sl_store_ops sqlite_ops = {
 };
 
 static const struct sl_dialect sqlite_dialect = {
+    .name = "sqlite",
     .inbox_insert = SL_SQL_INBOX_INSERT,
     .count_consumed = SL_SQL_COUNT_CONSUMED,
     .hold = SL_SQL_HOLD,

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/url.h"
 #include "store/ops.h"
+#include "store/sql.h"
 #include "store/sqlite.h"
 
 static bool has_scheme(const char *url, const char *scheme)
@@ -53,6 +54,11 @@ void sl_store_close(struct sl_store *store)
     if (store != NULL) {
         store->ops->close(store);
     }
+}
+
+const char *sl_store_kind(const struct sl_store *store)
+{
+    return store->dialect->name;
 }
 
 struct sqlite3 *sl_store_sqlite(struct sl_store *store)

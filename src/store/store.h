@@ -130,6 +130,11 @@ int sl_store_schema(const char *url, const char **ret_sql, struct sluice_error *
     __attribute__((warn_unused_result));
 
 /**
+ * Which database it is: "sqlite", "postgresql" or "mariadb". Constant.
+ */
+const char *sl_store_kind(const struct sl_store *store);
+
+/**
  * The SQLite handle under the store; NULL on others. Borrowed.
  */
 struct sqlite3 *sl_store_sqlite(struct sl_store *store);
