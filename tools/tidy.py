@@ -2,8 +2,9 @@
 """Hold the rules of the house, and fail the build where one is broken.
 
 The rules are few, and each is a number or a table: which layer may include which, which libraries
-belong to which layer, how long a file and a function may be, which calls are banned, and that
-every function which another file can call says what it does where it is declared.
+belong to which layer, how long a file and a function may be, which calls are banned,
+how big a file in the repository may be, and that every function which another file can call says
+what it does where it is declared.
 
 usage: tidy.py [--root DIR]     prints one line a finding; exit status 1 if there is any
 """
@@ -11,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
 COLUMNS_MAX = 100
+TRACKED_BYTES_MAX = 256 * 1024
 
 # layer -> the layers it may include, besides itself and base
 LAYERS: dict[str, set[str]] = {
@@ -162,8 +166,21 @@ def check_documented(path: Path, text: str, findings: Findings) -> None:
         findings.add(path, 1, "the head of a header says what the module is")
 
 
+def check_tracked(root: Path, findings: Findings) -> None:
+    """Nothing that a program has made gets into the repository by accident."""
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return  # a released archive
+    listed = subprocess.run(["git", "-C", root, "ls-files", "-z"], capture_output=True)
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        path = root / name
+        if not path.is_symlink() and path.is_file() and path.stat().st_size > TRACKED_BYTES_MAX:
+            findings.add(Path(name), 1, f"{path.stat().st_size} bytes; a file in the repository has "
+                         f"at most {TRACKED_BYTES_MAX}: make it when it is needed")
+
+
 def check_tree(root: Path) -> list[str]:
     findings = Findings()
+    check_tracked(root, findings)
     for base in ("src", "include", "examples", "tests"):
         for path in sorted((root / base).rglob("*.[ch]")):
             relative = path.relative_to(root)

@@ -56,3 +56,13 @@ def test_a_tree_that_keeps_the_rules_is_left_in_peace(tmp_path: Path) -> None:
         '#include "wire/good.h"\n\n/* atoi(x) in a comment, and "strcpy(" in a text, are no calls. */\n'
         'const char *text = "strcpy(";\n')
     assert (tidy(tmp_path).returncode, tidy(tmp_path).stdout) == (0, "")
+
+
+def test_a_big_file_is_found_if_it_is_in_the_repository(tmp_path: Path) -> None:
+    (tmp_path / "events.db").write_bytes(bytes(256 * 1024 + 1))
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    assert tidy(tmp_path).returncode == 0
+    subprocess.run(["git", "-C", tmp_path, "add", "events.db"], check=True)
+    done = tidy(tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.startswith("events.db:1: 262145 bytes; a file in the repository has")
