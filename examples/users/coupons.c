@@ -1,7 +1,11 @@
 /*
  * coupons.c - gives each new user a coupon, exactly one, however often it hears of the user.
  *
- *     GET /coupons/ID      200 {"userId", "eventId", "issuedAt"}, or 404
+ *     GET /coupons/ID          200 {"userId", "eventId", "issuedAt"}, or 404
+ *     GET /coupons/ID/status   200 {"userId", "type": "waiting" or "issued", "version"}
+ *
+ * The status is what a page is shown live: it is the payload of CouponIssued, too, and the snapshot
+ * that the gateway begins a stream with.
  *
  * It knows users from the topic user-topic only. libsluice puts the event's id into the inbox of
  * the consumer `coupons` first, in the transaction that inserts the coupon: a second copy of the
@@ -23,17 +27,25 @@ static const char *const tables[] = {
     " issued_at_ms BIGINT NOT NULL)",
     NULL};
 
+enum { USER_ID_SIZE = 61 };
+
 struct coupons_service {
     sluice_database *database;
     const char *poison_name;
 };
+
+static json_t *status_object(const char *user_id, int has_coupon)
+{
+    return json_pack("{s:s, s:s, s:i}", "userId", user_id, "type",
+        has_coupon ? "issued" : "waiting", "version", has_coupon);
+}
 
 static enum sluice_outcome issue(sluice_database *database, const struct sluice_event *event,
     const struct coupons_service *service, const json_t *user, struct sluice_error *error)
 {
     const char *id = json_string_value(json_object_get(user, "userId"));
     const char *name = json_string_value(json_object_get(user, "userName"));
-    if (id == NULL || name == NULL || id[0] == '\0' || strlen(id) > 60) {
+    if (id == NULL || name == NULL || id[0] == '\0' || strlen(id) >= USER_ID_SIZE) {
         snprintf(error->text, sizeof(error->text), "user.userId and user.userName must be texts");
         return SLUICE_REJECTED;
     }
@@ -44,9 +56,13 @@ static enum sluice_outcome issue(sluice_database *database, const struct sluice_
     int inserted = sql_insert_once(database, error,
         "INSERT INTO coupon (user_id, event_id, issued_at_ms) VALUES (?1, ?2, ?3)", "tti", id,
         event->id, now_ms());
-    return inserted < 0    ? outcome_of(error)
-           : inserted == 0 ? SLUICE_ALREADY_APPLIED
-                           : SLUICE_APPLIED;
+    if (inserted == 0) {
+        return SLUICE_ALREADY_APPLIED;
+    }
+    return inserted == 1 && publish_keyed(database, "coupon.issued.v1", "CouponIssued", id,
+                                status_object(id, 1), NULL, error) == 0
+               ? SLUICE_APPLIED
+               : outcome_of(error);
 }
 
 static enum sluice_outcome on_user(sluice_database *database, const struct sluice_event *event,
@@ -68,13 +84,30 @@ static enum sluice_outcome on_user(sluice_database *database, const struct sluic
 
 static const struct subscription subscriptions[] = {{"coupons", "user-topic", on_user}};
 
+/* The ID of /coupons/ID or, with `is_status`, of /coupons/ID/status. */
+static int takes_id(const struct request *request, int *ret_is_status, char ret_id[USER_ID_SIZE])
+{
+    static const char prefix[] = "/coupons/";
+    const char *id = request->path + sizeof(prefix) - 1;
+    if (strncmp(request->path, prefix, sizeof(prefix) - 1) != 0 ||
+        (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0)) {
+        return 0;
+    }
+    size_t size = strcspn(id, "/");
+    *ret_is_status = strcmp(id + size, "/status") == 0;
+    snprintf(ret_id, USER_ID_SIZE, "%.*s", (int)size, id);
+    return size > 0 && size < USER_ID_SIZE && (id[size] == '\0' || *ret_is_status);
+}
+
 static enum MHD_Result on_request(void *context, const struct request *request)
 {
     struct coupons_service *service = context;
     struct sluice_error error;
-    const char *id = NULL;
-    if (!request_names(request, "GET", "/coupons/", &id)) {
-        return answer_unknown(request, (const char *const[]){"/coupons/*", NULL});
+    char id[USER_ID_SIZE];
+    int is_status = 0;
+    if (!takes_id(request, &is_status, id)) {
+        return answer_unknown(
+            request, (const char *const[]){"/coupons/*", "/coupons/*/status", NULL});
     }
     struct rows *row = sql_query(service->database, &error,
         "SELECT event_id, issued_at_ms FROM coupon WHERE user_id = ?1", "t", id);
@@ -85,6 +118,11 @@ static enum MHD_Result on_request(void *context, const struct request *request)
                                     : json_pack("{s:s, s:s, s:I}", "userId", id, "eventId",
                                           sql_text(row, 0), "issuedAt", sql_integer(row, 1));
     sql_end(row);
+    if (is_status) {
+        int has_coupon = coupon != NULL;
+        json_decref(coupon);
+        return answer_json(request, MHD_HTTP_OK, status_object(id, has_coupon));
+    }
     return coupon == NULL
                ? answer_message(request, MHD_HTTP_NOT_FOUND, "the user %s has no coupon", id)
                : answer_json(request, MHD_HTTP_OK, coupon);

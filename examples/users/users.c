@@ -6,6 +6,7 @@
  *                          second event; the same id with another name: 409
  *     GET  /users/ID       200 {"userId", "userName", "eventId"}, or 404
  *     GET  /listeners      how often each phase was heard
+ *     GET  /               the page
  *
  * The row and the event UserCreated are one transaction: sluice_transaction commits both or
  * neither. The broker may be away for a day; no request waits for it, and every user is announced
@@ -25,6 +26,9 @@
 
 #include "answers.h"
 #include "sql.h"
+
+extern const unsigned char users_page[];
+extern const size_t users_page_size;
 
 enum { USER_ID_SIZE_MAX = 60, USER_NAME_SIZE_MAX = 100 };
 
@@ -215,8 +219,11 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/listeners", NULL)) {
         return get_listeners(service, request);
     }
+    if (request_is(request, "GET", "/", NULL)) {
+        return answer_bytes(request, "text/html; charset=utf-8", users_page, users_page_size);
+    }
     return answer_unknown(
-        request, (const char *const[]){"/users", "/users/*", "/listeners", NULL});
+        request, (const char *const[]){"/users", "/users/*", "/listeners", "/", NULL});
 }
 
 int main(int argc, char **argv)

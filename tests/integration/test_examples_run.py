@@ -103,10 +103,7 @@ def test_a_data_folder_that_cannot_be_written_is_named(start: Start, tmp_path: P
     assert f"cannot write to --data {tmp_path}/file/data: Not a directory" in run.said()
 
 
-def test_what_this_version_does_not_have_is_said(start: Start) -> None:
-    real = start([RUN, "orders", "--servers", "real"])
-    assert real.wait_end() == 2
-    assert "comes with a later version" in real.said()
-    other = start([RUN, "payments"])
+def test_an_example_that_is_not_there_is_said_with_those_that_are(start: Start) -> None:
+    other = start([RUN, "nothing"])
     assert other.wait_end() == 2
-    assert "there is no example 'payments' in this version" in other.said()
+    assert "there is no example 'nothing'; there are: orders, " in other.said()
