@@ -65,6 +65,16 @@ int sl_broker_source_position(struct sl_broker *broker, const struct sl_source *
     return broker->ops->source_position(broker, source, ret_position, error);
 }
 
+int sl_broker_each_source(
+    struct sl_broker *broker, sl_source_visit visit, void *context, struct sluice_error *error)
+{
+    if (broker->ops->each_source == NULL) {
+        return sl_fail(error, SLUICE_UNSUPPORTED, SLUICE_REJECT,
+            "this broker does not know who wrote to its topics");
+    }
+    return broker->ops->each_source(broker, visit, context, error);
+}
+
 int sl_broker_each_partition(
     struct sl_broker *broker, sl_partition_visit visit, void *context, struct sluice_error *error)
 {

@@ -154,6 +154,14 @@ int sl_broker_source_position(struct sl_broker *broker, const struct sl_source *
     __attribute__((warn_unused_result));
 
 /**
+ * Visit the id of every source whose events were ever appended here. SLUICE_UNSUPPORTED on a broker
+ * that does not know: others may write to its topics, too.
+ */
+int sl_broker_each_source(struct sl_broker *broker,
+    void (*visit)(void *context, struct sl_text source_id), void *context,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
  * Visit every partition of every topic, by topic name and partition number.
  */
 int sl_broker_each_partition(struct sl_broker *broker,

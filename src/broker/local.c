@@ -57,11 +57,30 @@ static int each_partition(
                                  : sl_sqlite_fail(sqlite, result, "cannot read the topics", error);
 }
 
+static int each_source(
+    struct sl_broker *broker, sl_source_visit visit, void *context, struct sluice_error *error)
+{
+    struct sl_sqlite *sqlite = &((struct sl_local *) broker)->connection;
+    sqlite3_stmt *statement =
+        sl_sqlite_prepare(sqlite, "SELECT id FROM source ORDER BY id", error);
+    if (statement == NULL) {
+        return -1;
+    }
+    int result;
+    while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
+        visit(context, sl_sqlite_column(statement, 0));
+    }
+    sqlite3_reset(statement);
+    return result == SQLITE_DONE ? 0
+                                 : sl_sqlite_fail(sqlite, result, "cannot read the sources", error);
+}
+
 static const struct sl_broker_ops local_ops = {
     .close = close_log,
     .append = sl_local_append,
     .append_once = sl_local_append_once,
     .source_position = sl_local_source_position,
+    .each_source = each_source,
     .each_partition = each_partition,
     .committed = sl_local_committed,
     .retain = sl_local_retain,

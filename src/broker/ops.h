@@ -10,6 +10,7 @@
 
 #include "broker/broker.h"
 
+typedef void (*sl_source_visit)(void *context, struct sl_text source_id);
 typedef void (*sl_partition_visit)(void *context, const struct sl_partition_state *state);
 
 /* What wakes a reader. */
@@ -33,6 +34,8 @@ struct sl_broker_ops {
         struct sl_broker *broker, const struct sl_append *append, struct sluice_error *error);
     int (*source_position)(struct sl_broker *broker, const struct sl_source *source,
         struct sl_position *ret_position, struct sluice_error *error);
+    int (*each_source)(struct sl_broker *broker, sl_source_visit visit, void *context,
+        struct sluice_error *error); /* NULL: does not know */
     int (*attach)(struct sl_broker *broker, uv_loop_t *loop, struct sluice_error *error);
     int (*each_partition)(struct sl_broker *broker, sl_partition_visit visit, void *context,
         struct sluice_error *error);

@@ -1,0 +1,88 @@
+#include "store/look.h"
+
+#include "base/error.h"
+#include "store/ops.h"
+#include "store/sql.h"
+
+struct marker_visit {
+    sl_marker_visit visit;
+    void *context;
+};
+
+static void visit_marker(void *context, const struct sluice_value *columns, size_t column_count)
+{
+    struct marker_visit *visit = context;
+    (void) column_count;
+    visit->visit(visit->context, sl_value_view(&columns[0]), sl_value_view(&columns[1]),
+        sl_value_number(&columns[2]));
+}
+
+int sl_store_inbox_read(struct sl_store *store, const char *consumer, const char *after,
+    int64_t count_max, sl_marker_visit visit, void *context, struct sluice_error *error)
+{
+    struct marker_visit visitor = {visit, context};
+    return sl_sql_run(store,
+        &(struct sl_sql) {
+            .text = "SELECT consumer, event_id, applied_at FROM sluice_inbox "
+                    "WHERE consumer = ?1 AND event_id > ?2 ORDER BY event_id LIMIT ?3",
+            .what = "cannot read the inbox",
+            SL_SQL_VALUES(sluice_text(consumer), sluice_text(after), sluice_integer(count_max)),
+            .visit = visit_marker,
+            .context = &visitor,
+        },
+        error);
+}
+
+int sl_store_inbox_find(struct sl_store *store, const char *event_id, sl_marker_visit visit,
+    void *context, struct sluice_error *error)
+{
+    struct marker_visit visitor = {visit, context};
+    /* By consumer, whose markers the key begins with: without one, the whole inbox would be read.
+     */
+    return sl_sql_run(store,
+        &(struct sl_sql) {
+            .text = "SELECT i.consumer, i.event_id, i.applied_at "
+                    "FROM sluice_consumer c JOIN sluice_inbox i ON i.consumer = c.name "
+                    "WHERE i.event_id = ?1 ORDER BY i.consumer",
+            .what = "cannot read the inbox",
+            SL_SQL_VALUES(sluice_text(event_id)),
+            .visit = visit_marker,
+            .context = &visitor,
+        },
+        error);
+}
+
+struct relay_row_visit {
+    struct sl_relay_row *row;
+    bool is_found;
+};
+
+static void visit_relay_row(void *context, const struct sluice_value *columns, size_t column_count)
+{
+    struct relay_row_visit *visit = context;
+    (void) column_count;
+    sl_value_copy(&columns[0], visit->row->holder, sizeof(visit->row->holder));
+    visit->row->term = sl_value_number(&columns[1]);
+    visit->row->lease_ends_ms = sl_value_number(&columns[2]);
+    visit->is_found = true;
+}
+
+int sl_store_relay_row(
+    struct sl_store *store, struct sl_relay_row *ret_row, struct sluice_error *error)
+{
+    struct relay_row_visit visit = {.row = ret_row};
+    if (sl_sql_run(store,
+            &(struct sl_sql) {
+                .text = "SELECT holder, term, lease_ends_at FROM sluice_relay WHERE name = 'relay'",
+                .what = "cannot read the relay's row",
+                .visit = visit_relay_row,
+                .context = &visit,
+            },
+            error) != 0) {
+        return -1;
+    }
+    return visit.is_found
+        ? 0
+        : sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
+              "the row of sluice_relay is missing: the tables were changed by hand; restore them");
+}
