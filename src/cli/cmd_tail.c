@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/url.h"
 #include "broker/broker.h"
 #include "cli/command.h"
 #include "cli/commands.h"
+#include "cli/endpoint.h"
 #include "cli/output.h"
 
 enum { RECORDS_AT_ONCE = 256, OUTPUT_CHECK_INTERVAL_MS = 500 };
@@ -106,21 +106,10 @@ static void on_output_check(uv_timer_t *timer)
     }
 }
 
-/* A log that is not there would be made by opening it; a mistyped name must not do that. */
-static int check_broker(const char *url)
-{
-    struct sl_text file;
-    if (sl_url_parse_file(sl_text_of(url), "local", &file) && access(file.data, F_OK) != 0) {
-        return sl_report("there is no local log '%s'; a relay makes it when it first runs. Is "
-            "--broker right?", file.data);
-    }
-    return SL_EXIT_DONE;
-}
-
 static int follow(struct tail *tail, const char *url, const struct sl_reader_options *options)
 {
     struct sluice_error error;
-    if (sl_broker_open(url, &tail->broker, &error) != 0) {
+    if (sl_open_existing_broker(url, &tail->broker, &error) != 0) {
         return sl_report("%s", error.text);
     }
     if (sl_reader_open(tail->broker, options, tail->is_exit ? NULL : &tail->loop,
@@ -189,8 +178,8 @@ static int run(const struct sl_arguments *arguments)
         return SL_EXIT_FAILED;
     }
     const char *url = sl_config_need(&config, SL_OPTION_BROKER);
-    int status = url == NULL ? SL_EXIT_FAILED : check_broker(url);
-    if (status == SL_EXIT_DONE) {
+    int status = SL_EXIT_FAILED;
+    if (url != NULL) {
         uv_loop_init(&tail.loop);
         status = follow(&tail, url, &options);
         while (uv_run(&tail.loop, UV_RUN_DEFAULT) != 0) {

@@ -9,6 +9,7 @@ const struct sl_command *const sl_commands[] = {
     &sl_command_gateway,
     &sl_command_status,
     &sl_command_tail,
+    &sl_command_verify,
     &sl_command_dead_letter_list,
     &sl_command_dead_letter_show,
     &sl_command_dead_letter_redrive,

@@ -13,6 +13,7 @@ extern const struct sl_command sl_command_relay;
 extern const struct sl_command sl_command_gateway;
 extern const struct sl_command sl_command_status;
 extern const struct sl_command sl_command_tail;
+extern const struct sl_command sl_command_verify;
 extern const struct sl_command sl_command_dead_letter_list;
 extern const struct sl_command sl_command_dead_letter_show;
 extern const struct sl_command sl_command_dead_letter_redrive;
