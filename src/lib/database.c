@@ -117,7 +117,7 @@ static void end_open_transaction(sluice_database *database)
         return; /* what the service began itself on an adopted connection is its own */
     }
     sl_log(SL_LOG_WARN, "a database was closed with an open transaction; it is rolled back",
-        "database=%s events=%zu", sl_store_id(database->store), database->transaction->heard_count);
+        "database=%s", sl_store_id(database->store));
     sl_transaction_rollback(database);
 }
 

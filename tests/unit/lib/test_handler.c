@@ -1,0 +1,226 @@
+/*
+ * What a consumer's handlers do inside of their transaction: work in it, listeners, broken rules.
+ */
+#include <pthread.h>
+#include <sluice/consumer.h>
+#include <sluice/listener.h>
+
+#include "broker/broker.h"
+#include "support/wallet.h"
+
+static struct sl_broker *broker;
+static sluice_consumer *consumer;
+static int64_t source_position; /* as many events are there to apply */
+static int64_t calls;
+static char heard[400];
+
+/* An event that will fail has a key of its own, so that it stops nothing else. */
+static void append(const char *key, const char *type)
+{
+    struct sl_event event = {
+        .topic = SL_TEXT("t"),
+        .has_key = true,
+        .key = sl_text_of(key),
+        .type = sl_text_of(type),
+        .payload = SL_TEXT("{}"),
+        .headers = SL_TEXT("{}"),
+        .time_ms = 1,
+    };
+    snprintf(event.id, sizeof(event.id), "00000000-0000-7000-8000-%012d", (int) source_position);
+    struct sl_append piece = {.events = &event,
+        .count = 1,
+        .source_id = "s",
+        .position_before = {0, source_position},
+        .position_after = {0, source_position + 1}};
+    size_t rejected;
+    ck_assert_int_eq(sl_broker_append(broker, &piece, &rejected, &error), 0);
+    source_position++;
+}
+
+static int fail_work(sluice_database *inside, void *context, struct sluice_error *why)
+{
+    put(inside, context);
+    publish(inside, context);
+    snprintf(why->text, sizeof(why->text), "the inner work fails");
+    return -1;
+}
+
+static void *publish_elsewhere(void *context)
+{
+    struct sluice_error *refused = context;
+    ck_assert_int_eq(publish_type(sluice_consumer_database(consumer), "Stolen", refused), -1);
+    return NULL;
+}
+
+/* Writes and publishes the event's type, then does what the type says. */
+static enum sluice_outcome handle(sluice_database *inside, const struct sluice_event *event,
+    void *context, struct sluice_error *why)
+{
+    struct sluice_error inner = {.code = SLUICE_OK};
+    (void) context;
+    const char *type = event->type;
+    if (++calls == source_position) {
+        sluice_consumer_stop(consumer);
+    }
+    put(inside, type);
+    publish(inside, type);
+    if (strcmp(type, "Fails") == 0) {
+        return SLUICE_FAILED;
+    } else if (strcmp(type, "Swallows") == 0) {
+        ck_assert_int_eq(
+            sluice_transaction(inside, SLUICE_REQUIRED, fail_work, "Inner", &inner), -1);
+    } else if (strcmp(type, "Nests") == 0) {
+        ck_assert_int_eq(sluice_transaction(inside, SLUICE_NESTED, fail_work, "Inner", &inner), -1);
+    } else if (strcmp(type, "Known") == 0) {
+        ck_assert_int_eq(put_word(inside, "Known", &inner), -1);
+        ck_assert_int_eq(inner.code, SLUICE_CONSTRAINT);
+        return SLUICE_ALREADY_APPLIED;
+    } else if (strcmp(type, "Threads") == 0) {
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, NULL, publish_elsewhere, why), 0);
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
+        ck_assert_int_eq(why->code, SLUICE_INVALID);
+    }
+    return SLUICE_APPLIED;
+}
+
+static int hear(sluice_database *inside, const struct sluice_notice *notice, void *context,
+    struct sluice_error *why)
+{
+    (void) inside;
+    (void) why;
+    size_t end = strlen(heard);
+    snprintf(heard + end, sizeof(heard) - end, "%s%s:%s", end == 0 ? "" : " ",
+        (const char *) context, notice->event->type);
+    return 0;
+}
+
+static int veto(sluice_database *inside, const struct sluice_notice *notice, void *context,
+    struct sluice_error *why)
+{
+    (void) notice;
+    (void) context;
+    put(inside, "written-by-the-veto");
+    snprintf(why->text, sizeof(why->text), "never");
+    return -1;
+}
+
+static void add_listener(
+    const char *name, const char *type, enum sluice_phase phase, sluice_listener listener)
+{
+    struct sluice_listener_options options = {
+        .name = name, .type = type, .phase = phase, .context = (void *) name};
+    int status = sluice_listen(sluice_consumer_database(consumer), &options, listener, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+}
+
+static void set_up(void)
+{
+    open_wallet();
+    heard[0] = '\0';
+    source_position = 0;
+    calls = 0;
+    const char *log = temp_url(&place.temp, "local", "log.db");
+    struct sluice_consumer_options options = {
+        .name = "c", .database = place.url, .broker = log, .attempts_max = 1};
+    ck_assert_int_eq(sl_broker_open(log, &broker, &error), 0);
+    int status = sluice_consumer_open(&options, &consumer, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    ck_assert_int_eq(sluice_consumer_subscribe(consumer, "t", handle, NULL, &error), 0);
+}
+
+/* Apply the events that were appended. */
+static void run(void)
+{
+    int status = sluice_consumer_run(consumer, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+}
+
+static void tear_down(void)
+{
+    sluice_consumer_close(consumer);
+    sl_broker_close(broker);
+    close_wallet();
+}
+
+static const char *reasons(void)
+{
+    return column_of("SELECT reason FROM sluice_dead_letter ORDER BY number");
+}
+
+START_TEST(a_veto_fails_the_one_event_whose_handler_published_it)
+{
+    set_up();
+    add_listener("guard", "Vetoed", SLUICE_BEFORE_COMMIT, veto);
+    append("k", "First");
+    append("f", "Vetoed");
+    append("k", "Third");
+    run();
+    ck_assert_str_eq(words(), "First Third");
+    ck_assert_str_eq(types(), "First Third");
+    ck_assert_str_eq(reasons(), "the listener 'guard' refused the commit: never");
+    tear_down();
+}
+END_TEST
+
+START_TEST(listeners_hear_what_handlers_published_once_it_is_committed)
+{
+    set_up();
+    add_listener("before", NULL, SLUICE_BEFORE_COMMIT, hear);
+    add_listener("after", NULL, SLUICE_AFTER_COMMIT, hear);
+    append("k", "First");
+    append("f", "Fails");
+    append("k", "Third");
+    run();
+    ck_assert_str_eq(heard, "before:First before:Third after:First after:Third");
+    tear_down();
+}
+END_TEST
+
+START_TEST(a_handler_that_swallows_an_inner_failure_has_failed)
+{
+    set_up();
+    append("f", "Swallows");
+    append("k", "Nests");
+    run();
+    ck_assert_str_eq(words(), "Nests");
+    ck_assert_str_eq(types(), "Nests");
+    ck_assert_ptr_nonnull(strstr(reasons(), "the inner work fails"));
+    tear_down();
+}
+END_TEST
+
+START_TEST(a_unique_violation_in_a_handler_does_not_poison_the_transaction_that_records_it)
+{
+    set_up();
+    append("k", "First");
+    append("k", "Known");
+    append("k", "Third");
+    run();
+    ck_assert_ptr_nonnull(strstr(words(), "First"));
+    ck_assert_ptr_nonnull(strstr(words(), "Third"));
+    ck_assert_str_eq(reasons(), "");
+    /* All three markers are there, so that nothing comes again. */
+    ck_assert_str_eq(column_of("SELECT 'm' FROM sluice_inbox"), "m m m");
+    ck_assert_str_eq(column_of("SELECT CASE duplicates_total WHEN 1 THEN 'one' ELSE 'other' END"
+                               " FROM sluice_consumer"),
+        "one");
+    tear_down();
+}
+END_TEST
+
+START_TEST(another_thread_cannot_publish_into_a_handlers_transaction)
+{
+    set_up();
+    append("k", "Threads");
+    run();
+    ck_assert_str_eq(types(), "Threads");
+    tear_down();
+}
+END_TEST
+
+UNIT_MAIN("handler", a_veto_fails_the_one_event_whose_handler_published_it,
+    listeners_hear_what_handlers_published_once_it_is_committed,
+    a_handler_that_swallows_an_inner_failure_has_failed,
+    a_unique_violation_in_a_handler_does_not_poison_the_transaction_that_records_it,
+    another_thread_cannot_publish_into_a_handlers_transaction)
