@@ -115,6 +115,11 @@ static struct sl_pump_event ask_position(struct sl_relay *relay)
     if (sl_broker_source_position(relay->broker, &source, &position, &relay->failure) != 0) {
         return event_of_failure(relay);
     }
+    /* Another relay may have sent what was not there yet when the outbox was looked at. */
+    if (sl_position_compare(position, outbox.last) > 0 &&
+        sl_store_outbox_state(relay->store, &outbox, &relay->failure) != 0) {
+        return event_of_failure(relay);
+    }
     if (check_position(relay, position, &outbox) != 0) {
         return (struct sl_pump_event) {.kind = SL_PUMP_EVENT_FATAL};
     }
