@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/url.h"
+#include "broker/kafka.h"
 #include "broker/local.h"
 #include "broker/ops.h"
 
@@ -12,12 +13,11 @@ int sl_broker_open(const char *url, struct sl_broker **ret_broker, struct sluice
         return sl_local_open(file.data, ret_broker, error);
     }
     if (url != NULL && strncmp(url, "kafka:", 6) == 0) {
-        return sl_fail(error, SLUICE_UNSUPPORTED, SLUICE_REJECT,
-            "this version has no Kafka broker yet; use local:FILE");
+        return sl_kafka_open(url, ret_broker, error);
     }
     return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-        "'%.*s...' is no broker's URL; use local:FILE", url == NULL ? 0 : (int) strcspn(url, ":@"),
-        url == NULL ? "" : url);
+        "'%.*s...' is no broker's URL; use local:FILE or kafka://host:port",
+        url == NULL ? 0 : (int) strcspn(url, ":@"), url == NULL ? "" : url);
 }
 
 void sl_broker_close(struct sl_broker *broker)
@@ -27,9 +27,9 @@ void sl_broker_close(struct sl_broker *broker)
     }
 }
 
-const char *sl_broker_epoch(const struct sl_broker *broker)
+const char *sl_broker_epoch(struct sl_broker *broker)
 {
-    return broker->epoch;
+    return broker->ops->epoch == NULL ? broker->epoch : broker->ops->epoch(broker);
 }
 
 int sl_broker_append(struct sl_broker *broker, const struct sl_append *append, size_t *ret_rejected,
@@ -85,6 +85,12 @@ int sl_broker_committed(struct sl_broker *broker, const char *consumer, struct s
     int32_t partition, int64_t *ret_offset, struct sluice_error *error)
 {
     return broker->ops->committed(broker, consumer, topic, partition, ret_offset, error);
+}
+
+int sl_broker_time_at(struct sl_broker *broker, struct sl_text topic, int32_t partition,
+    int64_t offset, int64_t *ret_time_ms, struct sluice_error *error)
+{
+    return broker->ops->time_at(broker, topic, partition, offset, ret_time_ms, error);
 }
 
 int sl_broker_retain(struct sl_broker *broker, int64_t now_ms, int64_t age_ms_max, int64_t size_max,

@@ -1,7 +1,7 @@
 /*
  * broker/broker.h - topics of events that producers append to and consumers read.
  *
- * One const vtable with an implementation each: the local log (a SQLite file) today, Kafka next.
+ * One const vtable with an implementation each: the local log (a SQLite file), and Kafka.
  * A topic has partitions; a key's events are all in one of them (murmur2, as Java's clients), and
  * an event's place there is its offset, which never repeats. A broker has an epoch: it changes when
  * the broker's contents are another's, so that an offset of one is never taken for the other's.
@@ -87,10 +87,12 @@ struct sl_partition_state {
 typedef void (*sl_reader_on_readable)(void *context);
 
 /**
- * Open the broker of a URL: "local:FILE" (made if it is missing).
+ * Open the broker of a URL: "local:FILE" (made if it is missing), or
+ * "kafka://host:port[,host:port...]", with "?properties=FILE" for TLS and passwords.
  *
- * On success `*ret_broker` is the caller's. May block for disk access. SLUICE_UNSUPPORTED for
- * kafka: in this version, SLUICE_INVALID for what is no broker's URL, else as the disk answers.
+ * On success `*ret_broker` is the caller's. May block for disk access; Kafka is not connected to
+ * before something is asked of it. SLUICE_INVALID for what is no broker's URL, else as the disk
+ * answers.
  */
 int sl_broker_open(const char *url, struct sl_broker **ret_broker, struct sluice_error *error)
     __attribute__((warn_unused_result));
@@ -102,9 +104,10 @@ int sl_broker_open(const char *url, struct sl_broker **ret_broker, struct sluice
 void sl_broker_close(struct sl_broker *broker);
 
 /**
- * The epoch: 8 hexadecimal characters that change when the broker's contents are another's.
+ * The epoch: 8 hexadecimal characters that change when the broker's contents are another's. Kafka's
+ * is made of the cluster's id; may wait for a moment to hear it, and is 00000000 until it is heard.
  */
-const char *sl_broker_epoch(const struct sl_broker *broker);
+const char *sl_broker_epoch(struct sl_broker *broker);
 
 /**
  * Let the broker work on a loop, of which it becomes a part until sl_broker_close: appends with
@@ -173,6 +176,14 @@ int sl_broker_each_partition(struct sl_broker *broker,
  */
 int sl_broker_committed(struct sl_broker *broker, const char *consumer, struct sl_text topic,
     int32_t partition, int64_t *ret_offset, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * The time of the event at an offset of a partition, or of the first one behind it; -1 if there is
+ * none. For looking: it joins no consumer.
+ */
+int sl_broker_time_at(struct sl_broker *broker, struct sl_text topic, int32_t partition,
+    int64_t offset, int64_t *ret_time_ms, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
 /**

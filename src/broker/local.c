@@ -75,6 +75,35 @@ static int each_source(
                                  : sl_sqlite_fail(sqlite, result, "cannot read the sources", error);
 }
 
+static int time_at(struct sl_broker *broker, struct sl_text name, int32_t partition, int64_t offset,
+    int64_t *ret_time_ms, struct sluice_error *error)
+{
+    struct sl_local *local = (struct sl_local *) broker;
+    struct sl_local_topic *topic;
+    bool is_found = false;
+    int64_t time_ms = -1;
+    if (sl_local_find_topic(local, name, false, &topic, error) != 0) {
+        return -1;
+    }
+    if (topic != NULL && partition >= 0 && partition < topic->partition_count) {
+        sqlite3_stmt *statement = sl_sqlite_prepare(&local->connection,
+            "SELECT created_at FROM record WHERE place >= ?1 AND place < ?2 ORDER BY place LIMIT 1",
+            error);
+        if (statement == NULL) {
+            return -1;
+        }
+        int64_t id = topic->partitions[partition].id;
+        sqlite3_bind_int64(statement, 1, id << SL_LOCAL_OFFSET_BITS | offset);
+        sqlite3_bind_int64(statement, 2, (id + 1) << SL_LOCAL_OFFSET_BITS);
+        if (sl_sqlite_step_number(&local->connection, statement, "cannot read the log", &is_found,
+                &time_ms, error) != 0) {
+            return -1;
+        }
+    }
+    *ret_time_ms = is_found ? time_ms : -1;
+    return 0;
+}
+
 static const struct sl_broker_ops local_ops = {
     .close = close_log,
     .append = sl_local_append,
@@ -83,6 +112,7 @@ static const struct sl_broker_ops local_ops = {
     .each_source = each_source,
     .each_partition = each_partition,
     .committed = sl_local_committed,
+    .time_at = time_at,
     .retain = sl_local_retain,
     .open_reader = sl_local_open_reader,
 };

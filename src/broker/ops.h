@@ -28,6 +28,7 @@ struct sl_retention {
 
 struct sl_broker_ops {
     void (*close)(struct sl_broker *broker);
+    const char *(*epoch)(struct sl_broker *broker); /* NULL: that of the struct is it */
     int (*append)(struct sl_broker *broker, const struct sl_append *append, size_t *ret_rejected,
         struct sluice_error *error);
     int (*append_once)(
@@ -41,6 +42,8 @@ struct sl_broker_ops {
         struct sluice_error *error);
     int (*committed)(struct sl_broker *broker, const char *consumer, struct sl_text topic,
         int32_t partition, int64_t *ret_offset, struct sluice_error *error);
+    int (*time_at)(struct sl_broker *broker, struct sl_text topic, int32_t partition,
+        int64_t offset, int64_t *ret_time_ms, struct sluice_error *error);
     int (*retain)(struct sl_broker *broker, const struct sl_retention *retention,
         int64_t *ret_deleted, struct sluice_error *error);
     int (*open_reader)(struct sl_broker *broker, const struct sl_reader_options *options,

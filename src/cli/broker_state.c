@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include "console/state.h"
 
-enum { PARTITIONS_MAX = 4096, LAG_RECORDS = 64 };
+enum { PARTITIONS_MAX = 4096 };
 
 /* The partitions as visited; topics are copied, a topic's partitions follow each other. */
 struct partitions {
@@ -48,27 +48,19 @@ static json_t *topics_as_json(const struct partitions *partitions)
     return topics;
 }
 
-/* The age of the first event that a consumer has not committed of a topic; 0 if there is none. */
-static int64_t lag_ms_of(
-    struct sl_broker *broker, const char *consumer, const char *topic, int64_t now_ms)
+/* The age of the first event that a consumer has not committed of a partition; 0: there is none. */
+static int64_t lag_ms_of(struct sl_broker *broker, const struct sl_partition_state *state,
+    int64_t offset, int64_t now_ms)
 {
-    struct sl_reader_options options = {.topics = &topic, .topic_count = 1,
-        .start = SL_READ_COMMITTED, .consumer = consumer};
-    const struct sl_record *records;
-    size_t count = 0;
-    struct sl_reader *reader;
-    int64_t oldest_ms = now_ms;
-    if (sl_reader_open(broker, &options, NULL, NULL, NULL, &reader, NULL) != 0) {
+    int64_t time_ms = -1;
+    struct sluice_error ignored;
+    if (offset >= state->next_offset ||
+        sl_broker_time_at(
+            broker, state->topic, state->partition, offset, &time_ms, &ignored) != 0 ||
+        time_ms < 0 || time_ms > now_ms) {
         return 0;
     }
-    if (sl_reader_next(reader, LAG_RECORDS, &records, &count, NULL) == 0) {
-        for (size_t i = 0; i < count; i++) {
-            int64_t time_ms = records[i].event.time_ms;
-            oldest_ms = time_ms < oldest_ms ? time_ms : oldest_ms;
-        }
-    }
-    sl_reader_close(reader);
-    return now_ms - oldest_ms;
+    return now_ms - time_ms;
 }
 
 static int add_places(struct sl_broker *broker, const char *consumer,
@@ -90,8 +82,7 @@ static int add_places(struct sl_broker *broker, const char *consumer,
                 sl_state_text(state->topic), "partition", state->partition, "offset",
                 (json_int_t) offset, "next_offset", (json_int_t) state->next_offset, "lag_events",
                 (json_int_t) lag, "lag_ms",
-                (json_int_t) (lag > 0 ? lag_ms_of(broker, consumer, state->topic.data, now_ms)
-                                      : 0)));
+                (json_int_t) lag_ms_of(broker, state, offset, now_ms)));
     }
     return 0;
 }
