@@ -14,8 +14,8 @@
 static const struct sl_option options[SL_OPTION_COUNT] = {
     [SL_OPTION_DATABASE] = {"database", SL_OPTION_URLS, NULL, 0, 0, "sqlite", "postgresql mariadb",
         true, "the database that holds the outbox; a relay may serve several"},
-    [SL_OPTION_BROKER] = {"broker", SL_OPTION_URL, NULL, 0, 0, "local", "kafka", true,
-        "where events go: the local log, one file"},
+    [SL_OPTION_BROKER] = {"broker", SL_OPTION_URL, NULL, 0, 0, "local kafka", NULL, true,
+        "where events go: the local log, one file, or Kafka"},
     [SL_OPTION_RELAY_READ] = {"relay.read", SL_OPTION_CHOICE, "table", 0, 0, "table", "wal", false,
         "how the relay reads committed events"},
     [SL_OPTION_RELAY_ENVELOPE] = {"relay.envelope", SL_OPTION_CHOICE, "raw", 0, 0, "raw",
@@ -133,6 +133,20 @@ static void write_words(struct sl_buffer *buffer, const char *words, const char 
     }
 }
 
+/* Schemes as the URLs that have them. */
+static void write_urls(struct sl_buffer *buffer, const char *schemes)
+{
+    struct sl_text rest = sl_text_of(schemes);
+    struct sl_text scheme;
+    for (bool is_first = true; sl_text_split(&rest, ' ', &scheme); is_first = false) {
+        bool is_file = sl_text_equal(scheme, SL_TEXT("sqlite")) ||
+            sl_text_equal(scheme, SL_TEXT("local"));
+        bool is_kafka = sl_text_equal(scheme, SL_TEXT("kafka"));
+        sl_buffer_append_format(buffer, "%s%.*s%s", is_first ? "" : ", ", (int) scheme.size,
+            scheme.data, is_file ? ":FILE" : is_kafka ? "://HOST:PORT[,...]" : "://HOST/DATABASE");
+    }
+}
+
 /* A number of ms or bytes in the largest unit that holds it exactly. */
 static void write_with_unit(
     struct sl_buffer *buffer, int64_t number, enum sl_option_type type)
@@ -194,7 +208,7 @@ void sl_option_describe(const struct sl_option *option, struct sl_buffer *buffer
         return;
     case SL_OPTION_URL:
     case SL_OPTION_URLS:
-        write_words(buffer, option->choices, ":FILE");
+        write_urls(buffer, option->choices);
         sl_buffer_append_text(buffer, option->type == SL_OPTION_URLS ? ", or a list of them" : "");
         return;
     }

@@ -57,7 +57,6 @@ def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(config: Path) 
     ("database: postgresql://app:secret@db/app\n",
      "'postgresql://app:****@db/app' is for a later version: this one does not have it yet"),
     ("database: mariadb://db/app\n", "is for a later version: this one does not have it yet"),
-    ("broker: kafka://db:9092\n", "is for a later version: this one does not have it yet"),
     ("relay: {read: wal}\n", "'wal' is not in this version yet; allowed: table"),
     ("gateway: {routes: [{path: /a, upstream: 'ftp://x'}]}\n", "this is no http: URL with a host"),
     ("gateway: {routes: [{path: '/{a', upstream: 'http://x'}]}\n", "/{a"),

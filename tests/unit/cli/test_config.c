@@ -142,14 +142,14 @@ END_TEST
 START_TEST(urls_and_addresses_are_checked)
 {
     expect_problems("database: [postgresql://u:secret@h/app, mysql:x, 'sqlite:', app.db]\n"
-                    "broker: kafka://h:1\ngateway:\n  listen: [8080, '']\nconsole:\n  listen: on\n",
+                    "broker: redis://h:1\ngateway:\n  listen: [8080, '']\nconsole:\n  listen: on\n",
         "'database' in app.yaml line 1: 'postgresql://u:****@h/app' is for a later version: this "
         "one does not have it yet; allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'mysql:x' is no URL that sluice knows; allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'sqlite:' names no file; allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'app.db' is no URL that sluice knows; allowed: " URLS "\n"
-        "'broker' in app.yaml line 2: 'kafka://h:1' is for a later version: this one does not have "
-        "it yet; allowed: local:FILE\n"
+        "'broker' in app.yaml line 2: 'redis://h:1' is no URL that sluice knows; allowed: "
+        "local:FILE, kafka://HOST:PORT[,...]\n"
         "'gateway.listen' in app.yaml line 4: '8080' is no address with a port; allowed: " ADDRESSES
         "\n"
         "'gateway.listen' in app.yaml line 4: '' is empty; allowed: " ADDRESSES "\n"
@@ -164,7 +164,7 @@ START_TEST(a_wrong_kind_of_value_is_told)
                     "gateway:\n  listen: []\n  routes: 7\n",
         "'relay' in app.yaml line 1 is a single value; it takes keys of its own below it, "
         "indented\n"
-        "'broker' in app.yaml line 2: it is a list; allowed: local:FILE\n"
+        "'broker' in app.yaml line 2: it is a list; allowed: local:FILE, kafka://HOST:PORT[,...]\n"
         "'database' in app.yaml line 3: it is a mapping; allowed: " URLS "\n"
         "'console.listen' in app.yaml line 5: it has no value; allowed: an address "
         "(127.0.0.1:8080, [::1]:8080, :8080) or off\n"
