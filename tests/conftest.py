@@ -31,6 +31,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         servers.remove_folder(config.stash[SERVERS])
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where workers share the tests, those that share a fixture of their file stay together."""
+    for item in items:
+        fixtures = getattr(item, "_fixtureinfo").name2fixturedefs.values()
+        if any(found[-1].scope in ("module", "class") for found in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def run_lock() -> Callable[[str], ContextManager[None]]:
     """run_lock(name): what only one worker of the run may do at a time."""
