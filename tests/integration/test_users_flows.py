@@ -1,0 +1,125 @@
+"""The users example: a user and its event are one, and each user has one coupon."""
+from __future__ import annotations
+
+import itertools
+import subprocess
+import threading
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from harness.example import Example, run_example
+from harness.process import program
+
+numbers = itertools.count(1)
+BAD = "Bad Penny"
+
+
+@pytest.fixture(scope="module")
+def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    with run_example("users", tmp_path_factory.mktemp("users"), f"--poison-name={BAD}") as running:
+        yield running
+
+
+def new_id() -> str:
+    return f"user-{next(numbers)}"
+
+
+def issued(users: Example, user: str) -> dict:
+    return users.wait_for(f"/coupons/{user}", lambda _: True, f"the coupon of {user}")
+
+
+def test_a_user_is_registered_and_gets_the_coupon_of_its_event(users: Example) -> None:
+    user = new_id()
+    answer = users.post("/users", {"userId": user, "userName": "Rudak"})
+    assert answer.status == 201
+    assert (answer.body["userId"], answer.body["userName"]) == (user, "Rudak")
+    assert users.get(f"/users/{user}").body == answer.body
+    assert issued(users, user)["eventId"] == answer.body["eventId"]
+
+
+def test_the_same_registration_again_is_the_same_answer_and_no_second_event(users: Example) -> None:
+    user = {"userId": new_id(), "userName": "Rudak"}
+    first = users.post("/users", user)
+    second = users.post("/users", user)
+    assert (first.status, second.status) == (201, 200)
+    assert second.body == first.body
+    assert issued(users, user["userId"])["eventId"] == first.body["eventId"]
+
+
+def test_a_registration_never_overwrites_a_user(users: Example) -> None:
+    user = new_id()
+    users.post("/users", {"userId": user, "userName": "Rudak"})
+    answer = users.post("/users", {"userId": user, "userName": "Another"})
+    assert answer.status == 409
+    assert users.get(f"/users/{user}").body["userName"] == "Rudak"
+
+
+def test_a_reserved_name_is_refused_before_the_commit_and_leaves_nothing(users: Example) -> None:
+    user = new_id()
+    before = users.get("/listeners").body
+    answer = users.post("/users", {"userId": user, "userName": "admin"})
+    after = users.get("/listeners").body
+    assert answer.status == 422
+    assert "the name 'admin' is reserved" in answer.body["message"]
+    assert users.get(f"/users/{user}").status == 404
+    assert {phase: after[phase] - before[phase] for phase in after} == {
+        "before commit": 1, "after commit": 0, "after rollback": 1, "after completion": 1}
+
+
+@pytest.mark.parametrize("body", [
+    {}, [], None, {"userId": "a"}, {"userName": "a"}, {"userId": "", "userName": "a"},
+    {"userId": 7, "userName": "a"}, {"userId": "a" * 61, "userName": "a"},
+    {"userId": "a", "userName": "n" * 1000}, {"userId": "a\n", "userName": "a"},
+    {"userId": "a", "userName": "a", "extra": 1}, b"{", b"\xff\xfe",
+], ids=lambda body: str(body)[:40])
+def test_a_registration_that_is_no_good_is_told_what_is_wrong(users: Example, body: object) -> None:
+    answer = users.post("/users", body)
+    assert answer.status == 400
+    assert answer.body["message"]
+
+
+def test_an_unknown_user_path_or_method_is_told(users: Example) -> None:
+    assert users.get("/users/nobody").status == 404
+    assert users.get("/coupons/nobody").status == 404
+    assert users.get("/nothing").status == 404
+    assert users.post("/users/nobody").status == 405
+
+
+def test_a_page_sees_the_coupon_come_and_then_the_end(users: Example) -> None:
+    user = new_id()
+    stream = users.follow(f"/coupons/{user}/stream")
+    users.post("/users", {"userId": user, "userName": "Rudak"})
+    stream.wait_ended()
+    assert [name for name in stream.names() if name != "waiting"] == ["issued", "end"]
+
+
+def test_a_poison_user_holds_up_nobody_else_and_is_redriven(users: Example) -> None:
+    poison, other = new_id(), new_id()
+    users.post("/users", {"userId": poison, "userName": BAD})
+    users.post("/users", {"userId": other, "userName": "Good"})
+    issued(users, other)
+    listed = subprocess.run(
+        [program("sluice"), "dead-letter", "list", "--database", f"sqlite:{users.data}/coupons.db"],
+        capture_output=True, text=True, check=True)
+    assert users.get(f"/coupons/{poison}").status == 404
+    assert poison in listed.stdout
+
+
+def test_registrations_at_once_are_all_announced_once(users: Example) -> None:
+    ids = [new_id() for _ in range(200)]
+    answers: list[int] = []
+
+    def register(share: list[str]) -> None:
+        for user in share:  # each one twice, as an impatient client does
+            answers.extend(users.post("/users", {"userId": user, "userName": "Many"}).status
+                           for _ in range(2))
+
+    threads = [threading.Thread(target=register, args=(ids[i::8],)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [200] * 200 + [201] * 200
+    for user in ids:
+        assert issued(users, user)["eventId"] == users.get(f"/users/{user}").body["eventId"]
