@@ -123,6 +123,7 @@ static int open_relays(struct sl_daemon *daemon, struct sluice_error *error)
                     (enum sl_on_poison) sl_config_number(config, SL_OPTION_RELAY_ON_POISON),
             },
             .batch_events_max = sl_config_number(config, SL_OPTION_RELAY_BATCH_EVENTS),
+            .poll_interval_ms = sl_config_number(config, SL_OPTION_RELAY_POLL_INTERVAL),
             .retention_ms = sl_config_number(config, SL_OPTION_RELAY_RETENTION),
             .broker_retention_ms = sl_config_number(config, SL_OPTION_LOCAL_RETENTION),
             .broker_size_max = sl_config_number(config, SL_OPTION_LOCAL_SIZE_MAX),

@@ -6,31 +6,13 @@
 #include "base/memory.h"
 #include "console/state.h"
 
-/* The part of a URL that may be shown: without "user:password@". */
-static char *shown_name(const char *url)
-{
-    const char *slashes = strstr(url, "://");
-    const char *authority = slashes == NULL ? "" : slashes + 3;
-    const char *at = memrchr(authority, '@', strcspn(authority, "/?"));
-    if (at == NULL) {
-        return sl_copy_text(url);
-    }
-    struct sl_buffer name;
-    sl_buffer_init(&name, 65536);
-    sl_buffer_append(&name, url, (size_t) (slashes + 3 - url));
-    sl_buffer_append_text(&name, at + 1);
-    char *copy = name.is_failed ? NULL : sl_copy_text(name.data);
-    sl_buffer_deinit(&name);
-    return copy;
-}
-
 int sl_sampler_init(struct sl_sampler *sampler, const struct sl_console_options *options)
 {
     *sampler = (struct sl_sampler) {.ready_age_max_ms = options->ready_age_max_ms};
     for (size_t i = 0; i < options->database_count && i < SL_CONSOLE_DATABASES_MAX; i++) {
         struct sl_sampled_database *database = &sampler->databases[sampler->database_count++];
         database->url = sl_copy_text(options->databases[i]);
-        database->name = shown_name(options->databases[i]);
+        database->name = sl_state_name(options->databases[i]);
         database->moved_ms = sl_clock_monotonic_ms();
         if (database->url == NULL || database->name == NULL) {
             sl_sampler_deinit(sampler);
@@ -184,6 +166,9 @@ static void write_metrics(struct sl_metrics *metrics, const json_t *databases)
     sl_metrics_begin(metrics, "outbox_position", SL_METRICS_GAUGE,
         "Position up to which the relay has confirmed.");
     write_numbers(metrics, databases, "position", false);
+    sl_metrics_begin(metrics, "relay_term", SL_METRICS_GAUGE,
+        "Rises by one with each relay that takes the lease.");
+    write_numbers(metrics, databases, "lease_term", false);
     sl_metrics_begin(metrics, "relay_parked_keys", SL_METRICS_GAUGE,
         "Keys that do not flow, by the stage that holds them.");
     write_nested(metrics, databases, "stages", "stage", "stage", "parked_keys");

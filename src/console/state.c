@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "store/look.h"
 
 struct collecting {
     json_t *stages;
@@ -27,6 +28,23 @@ json_t *sl_state_text(struct sl_text text)
     string = json_stringn(copy, text.size);
     sl_free(copy);
     return string;
+}
+
+char *sl_state_name(const char *url)
+{
+    const char *slashes = strstr(url, "://");
+    const char *authority = slashes == NULL ? "" : slashes + 3;
+    const char *at = memrchr(authority, '@', strcspn(authority, "/?"));
+    if (at == NULL) {
+        return sl_copy_text(url);
+    }
+    struct sl_buffer name;
+    sl_buffer_init(&name, 65536);
+    sl_buffer_append(&name, url, (size_t) (slashes + 3 - url));
+    sl_buffer_append_text(&name, at + 1);
+    char *copy = name.is_failed ? NULL : sl_copy_text(name.data);
+    sl_buffer_deinit(&name);
+    return copy;
 }
 
 static void visit_stage(void *context, const struct sl_held_count *count)
@@ -99,24 +117,26 @@ int sl_state_of_store(struct sl_store *store, const char *name, int64_t now_ms, 
     struct sluice_error *error)
 {
     struct sl_outbox_state outbox = {0};
+    struct sl_relay_row relay;
     struct collecting collecting = {.stages = json_array(),
         .consumers = json_array(),
         .parked = json_array(),
         .now_ms = now_ms};
-    if (collect(store, &collecting, &outbox, error) != 0) {
+    if (collect(store, &collecting, &outbox, error) != 0 ||
+        sl_store_relay_row(store, &relay, error) != 0) {
         json_decref(collecting.stages);
         json_decref(collecting.consumers);
         json_decref(collecting.parked);
         return -1;
     }
     int64_t age_ms = outbox.unsent_count == 0 ? 0 : now_ms - outbox.oldest_unsent_ms;
-    json_t *state = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:b}", "name",
-        name, "id", sl_store_id(store), "oldest_unsent_age_ms",
+    json_t *state = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o, s:o, s:b}",
+        "name", name, "id", sl_store_id(store), "oldest_unsent_age_ms",
         (json_int_t) (age_ms < 0 ? 0 : age_ms), "unsent_events", (json_int_t) outbox.unsent_count,
         "position", (json_int_t) outbox.position.id, "tick", (json_int_t) outbox.position.tick,
-        "last_position", (json_int_t) outbox.last.id, "stages", collecting.stages, "consumers",
-        collecting.consumers, "parked", collecting.parked, "parked_is_cut",
-        collecting.held_count >= SL_STATE_HELD_MAX);
+        "last_position", (json_int_t) outbox.last.id, "lease_holder", relay.holder, "lease_term",
+        (json_int_t) relay.term, "stages", collecting.stages, "consumers", collecting.consumers,
+        "parked", collecting.parked, "parked_is_cut", collecting.held_count >= SL_STATE_HELD_MAX);
     if (state == NULL) {
         return sl_fail_memory(error, "the state of a database");
     }

@@ -2,6 +2,7 @@
  * console/state.h - how a database stands, as JSON: for the page, the metrics, `sluice status`.
  *
  *     {"name", "id", "oldest_unsent_age_ms", "unsent_events", "position", "tick", "last_position",
+ *      "lease_holder", "lease_term",
  *      "stages": [{"stage", "retrying", "waiting", "failed", "parked_keys"}],
  *      "consumers": [{"name", "applied_total", "duplicates_total", "failures_total",
  *                     "idle_ms"}],
@@ -22,6 +23,12 @@
 
 /* How many held events are looked at for "parked"; beyond, "parked_is_cut" is true. */
 enum { SL_STATE_HELD_MAX = 500 };
+
+/**
+ * The part of a database's URL that may be shown: without "user:password@". The caller's to
+ * sl_free; NULL without memory.
+ */
+char *sl_state_name(const char *url) __attribute__((warn_unused_result));
 
 /**
  * Read how a store stands at `now_ms` (Unix time).

@@ -4,6 +4,9 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -118,6 +121,28 @@ def test_several_databases_share_one_relay(start: Start, tmp_path: Path) -> None
         return [row.get("position") for row in state.get("databases", [])]
 
     wait_until(lambda: positions() == [1, 1], "both databases' events are sent")
+    assert relay.end() == 0
+
+
+def test_a_database_that_blocks_holds_up_no_other(start: Start, tmp_path: Path) -> None:
+    """Statements on the locked one wait five seconds for the lock, again and again."""
+    locked, free = (Database(tmp_path / f"{name}.db") for name in ("locked", "free"))
+    broker = f"local:{tmp_path}/log.db"
+    relay = start([program("sluice"), "relay", *FREE, "--broker", broker,
+                   f"--database={locked.url}", f"--database={free.url}"])
+    relay.wait_ready()
+    slowest, number = 0.0, 0
+    with closing(sqlite3.connect(locked.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        while time.monotonic() - begun < 7:
+            published, number = time.monotonic(), number + 1
+            free.publish("orders", "k")
+            wait_until(lambda: free.run("SELECT position FROM sluice_relay") == [(number,)],
+                       "the event of the free database is confirmed")
+            slowest = max(slowest, time.monotonic() - published)
+        other.execute("ROLLBACK")
+    assert slowest < 4, slowest
     assert relay.end() == 0
 
 

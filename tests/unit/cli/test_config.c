@@ -25,7 +25,8 @@ START_TEST(a_flag_beats_the_environment_which_beats_the_file_which_beats_the_def
         sl_buffer_append_text(&places, "\n");
     }
     ck_assert_str_eq(places.data,
-        "--relay.attempts_max\nSLUICE_RELAY_RETRY_DELAY\ndefault\napp.yaml line 4\ndefault\n");
+        "--relay.attempts_max\nSLUICE_RELAY_RETRY_DELAY\ndefault\napp.yaml line 4\ndefault\n"
+        "default\n");
     sl_buffer_deinit(&places);
     sl_config_deinit(&config);
     remove_config();
