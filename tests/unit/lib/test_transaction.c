@@ -117,11 +117,14 @@ END_TEST
 START_TEST(nested_is_undone_alone_at_any_depth)
 {
     open_wallet();
-    struct step c = {.word = "c", .result = -1};
+    struct step e = {.word = "e"};
+    struct step d = {.word = "d", .propagation = SLUICE_NESTED, .next = &e};
+    struct step c = {.word = "c", .propagation = SLUICE_NESTED, .next = &d, .result = -1};
     struct step b = {.word = "b", .propagation = SLUICE_NESTED, .next = &c, .is_ignoring = true};
     struct step a = {.word = "a", .propagation = SLUICE_NESTED, .next = &b};
-    ck_assert_int_eq(run(SLUICE_NESTED, &a), 0);
-    ck_assert_str_eq(words(), "a b");
+    struct step top = {.word = "top", .propagation = SLUICE_NESTED, .next = &a};
+    ck_assert_int_eq(run(SLUICE_NESTED, &top), 0);
+    ck_assert_str_eq(words(), "a b top");
     ck_assert_int_eq(b.seen, SLUICE_HANDLER);
     close_wallet();
 }
