@@ -247,26 +247,38 @@ static bool blocks_writers(const struct sl_store *store)
     return sqlite3_txn_state(store->sqlite, NULL) == SQLITE_TXN_WRITE;
 }
 
-static int forbid_writes(struct sl_store *store, bool is_forbidden, struct sluice_error *error)
+/* On somebody else's connection writes may be forbidden already: then they stay so. */
+static int note_forbidden(struct sl_store_sqlite *store, struct sluice_error *error)
 {
-    struct sl_store_sqlite *sqlite = (struct sl_store_sqlite *) store;
+    struct sl_sqlite *sqlite = &store->connection;
     bool is_found;
     int64_t before = 0;
-    if (!is_forbidden) {
-        /* On somebody else's connection it may have been so before. */
-        return sqlite->was_read_only ? 0
-                                     : sl_sqlite_run(&sqlite->connection, "PRAGMA query_only = 0",
-                                           "cannot allow writes", error);
-    }
-    sqlite3_stmt *statement = sl_sqlite_prepare(&sqlite->connection, "PRAGMA query_only", error);
+    sqlite3_stmt *statement = sl_sqlite_prepare(sqlite, "PRAGMA query_only", error);
     if (statement == NULL ||
-        sl_sqlite_step_number(
-            &sqlite->connection, statement, "cannot look", &is_found, &before, error) != 0) {
+        sl_sqlite_step_number(sqlite, statement, "cannot look", &is_found, &before, error) != 0) {
         return -1;
     }
-    sqlite->was_read_only = before != 0;
-    return sl_sqlite_run(
-        &sqlite->connection, "PRAGMA query_only = 1", "cannot forbid writes", error);
+    store->was_read_only = before != 0;
+    store->is_forbidding = true;
+    return 0;
+}
+
+static int forbid_writes(struct sl_store *base, bool is_forbidden, struct sluice_error *error)
+{
+    struct sl_store_sqlite *store = (struct sl_store_sqlite *) base;
+    if (is_forbidden) {
+        return !store->is_forbidding && note_forbidden(store, error) != 0
+            ? -1
+            : sl_sqlite_run(
+                  &store->connection, "PRAGMA query_only = 1", "cannot forbid writes", error);
+    }
+    if (store->is_forbidding && !store->was_read_only &&
+        sl_sqlite_run(&store->connection, "PRAGMA query_only = 0", "cannot allow writes", error) !=
+            0) {
+        return -1;
+    }
+    store->is_forbidding = false;
+    return 0;
 }
 
 static bool was_forbidden(const struct sl_store *store)

@@ -11,7 +11,8 @@ struct sl_store_sqlite {
     struct sl_store base;
     struct sl_sqlite connection;
     int64_t data_version;
-    bool was_read_only; /* before writes were forbidden */
+    bool is_forbidding; /* writes are forbidden, or it was tried */
+    bool was_read_only; /* before that */
     char *watch_file;
 };
 

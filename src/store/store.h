@@ -211,9 +211,9 @@ int sl_store_savepoint_end(struct sl_store *store, bool is_kept, struct sluice_e
 bool sl_store_blocks_writers(const struct sl_store *store);
 
 /**
- * From here on, until it is called with false, statements that write fail, on a connection on which
- * no transaction is open. For code that would commit by itself what it writes. Where a database
- * cannot do that, nothing happens.
+ * From here on, until it is called with false (however often with true), statements that write
+ * fail, on a connection on which no transaction is open. For code that would commit by itself what
+ * it writes. Where a database cannot do that, nothing happens.
  */
 int sl_store_forbid_writes(struct sl_store *store, bool is_forbidden, struct sluice_error *error)
     __attribute__((warn_unused_result));

@@ -89,6 +89,7 @@ START_TEST(what_is_written_while_writes_are_forbidden_fails_and_is_noticed)
     ck_assert_int_eq(run("CREATE TABLE t (x)"), SQLITE_OK);
     for (int i = 0; i < 2; i++) {
         ck_assert_int_eq(sl_store_forbid_writes(store, true, &error), 0);
+        ck_assert_int_eq(sl_store_forbid_writes(store, true, &error), 0);
         ck_assert(!sl_store_was_forbidden(store));
         ck_assert_int_eq(run("INSERT INTO t VALUES (1)"), SQLITE_READONLY);
         ck_assert(sl_store_was_forbidden(store));
