@@ -21,6 +21,7 @@
 extern "C" {
 #endif
 
+struct pg_conn; /* a PGconn is one */
 struct sqlite3;
 
 typedef struct sluice_database sluice_database;
@@ -28,12 +29,16 @@ typedef struct sluice_database sluice_database;
 /**
  * Open a connection of our own and create or upgrade sluice's tables in it.
  *
- * `url` is "sqlite:FILE"; the file is made if it is missing. On success `*ret_database` is the
- * caller's, to be closed with sluice_database_close. Blocks for disk access, and up to five seconds
- * for another connection's lock. Fails with SLUICE_INVALID (a URL we do not know),
- * SLUICE_UNSUPPORTED (postgresql: and mariadb: in this version), SLUICE_READ_ONLY,
- * SLUICE_UNAVAILABLE, SLUICE_CORRUPT, SLUICE_NO_SCHEMA (made by a newer version), SLUICE_NO_SPACE,
- * SLUICE_BUSY.
+ * `url` is "sqlite:FILE", whose file is made if it is missing, or "postgresql://USER@HOST/DATABASE"
+ * with all that libpq knows (several hosts, sslmode, ...); a password may also come from PGPASSWORD
+ * or ~/.pgpass. On success `*ret_database` is the caller's, to be closed with
+ * sluice_database_close. Blocks for disk access, up to five seconds for another connection's lock
+ * or for each host, and about ten for a server that dies meanwhile. Fails with SLUICE_INVALID (a
+ * URL we do not know), SLUICE_UNSUPPORTED (mariadb: in this version), SLUICE_READ_ONLY (also a
+ * standby), SLUICE_UNAVAILABLE, SLUICE_CORRUPT, SLUICE_NO_SCHEMA (made by a newer version),
+ * SLUICE_NO_SPACE, SLUICE_BUSY.
+ *
+ * A connection to a server that is lost is made again by the next call outside of a transaction.
  */
 SLUICE_EXPORT SLUICE_CHECKED int sluice_database_open(
     const char *url, sluice_database **ret_database, struct sluice_error *error);
@@ -47,6 +52,14 @@ SLUICE_EXPORT SLUICE_CHECKED int sluice_database_open(
  */
 SLUICE_EXPORT SLUICE_CHECKED int sluice_database_adopt_sqlite(
     struct sqlite3 *handle, sluice_database **ret_database, struct sluice_error *error);
+
+/**
+ * As sluice_database_adopt_sqlite for a connection to PostgreSQL: a `PGconn *` of libpq.
+ *
+ * Statements whose names begin with "sluice_" are prepared on it, and removed at the close.
+ */
+SLUICE_EXPORT SLUICE_CHECKED int sluice_database_adopt_postgresql(
+    struct pg_conn *connection, sluice_database **ret_database, struct sluice_error *error);
 
 /**
  * Close the connection (an adopted one stays open) and free the object; NULL is fine.
@@ -63,6 +76,15 @@ SLUICE_EXPORT void sluice_database_close(sluice_database *database);
 SLUICE_EXPORT struct sqlite3 *sluice_database_sqlite(sluice_database *database);
 
 /**
+ * The PostgreSQL connection (a `PGconn *` of libpq), for the service's own statements; NULL on
+ * other stores.
+ *
+ * Borrowed, and only until the next call outside of a transaction: a connection that is lost is
+ * replaced. What sluice_begin began is to be ended by sluice_commit or sluice_rollback.
+ */
+SLUICE_EXPORT struct pg_conn *sluice_database_postgresql(sluice_database *database);
+
+/**
  * Begin a transaction that may write, so that it cannot fail for a lock later.
  *
  * Blocks up to five seconds for another writer, then SLUICE_BUSY (retry). SLUICE_IN_TRANSACTION if
@@ -75,7 +97,8 @@ SLUICE_EXPORT SLUICE_CHECKED int sluice_begin(
  * Commit: data and events are durable when this returns 0, and gone if it returns -1.
  *
  * Blocks until the disk has it. SLUICE_NO_TRANSACTION if none is open. After a failure the
- * transaction is rolled back.
+ * transaction is rolled back; if a server's answer is lost, a new connection asks it what became of
+ * the transaction, and only if that cannot be known the call fails with SLUICE_OUTCOME_UNKNOWN.
  */
 SLUICE_EXPORT SLUICE_CHECKED int sluice_commit(
     sluice_database *database, struct sluice_error *error);

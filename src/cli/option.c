@@ -12,8 +12,8 @@
 #define MIB(n) ((int64_t) (n) << 20)
 
 static const struct sl_option options[SL_OPTION_COUNT] = {
-    [SL_OPTION_DATABASE] = {"database", SL_OPTION_URLS, NULL, 0, 0, "sqlite", "postgresql mariadb",
-        true, "the database that holds the outbox; a relay may serve several"},
+    [SL_OPTION_DATABASE] = {"database", SL_OPTION_URLS, NULL, 0, 0, "sqlite postgresql",
+        "mariadb", true, "the database that holds the outbox; a relay may serve several"},
     [SL_OPTION_BROKER] = {"broker", SL_OPTION_URL, NULL, 0, 0, "local kafka", NULL, true,
         "where events go: the local log, one file, or Kafka"},
     [SL_OPTION_RELAY_READ] = {"relay.read", SL_OPTION_CHOICE, "table", 0, 0, "table", "wal", false,
@@ -275,6 +275,9 @@ static int check_url(
     const char *colon = value.size == 0 ? NULL : memchr(value.data, ':', value.size);
     if (colon != NULL) {
         scheme.size = (size_t) (colon - value.data);
+    }
+    if (sl_text_equal(scheme, SL_TEXT("postgres"))) {
+        scheme = SL_TEXT("postgresql"); /* libpq knows both */
     }
     if (colon != NULL && index_of_word(option->later, scheme) >= 0) {
         return explain(option, value, "is for a later version: this one does not have it yet",

@@ -64,6 +64,16 @@ int sluice_database_adopt_sqlite(
     return wrap(store, NULL, ret_database, error);
 }
 
+int sluice_database_adopt_postgresql(
+    struct pg_conn *connection, sluice_database **ret_database, struct sluice_error *error)
+{
+    struct sl_store *store;
+    if (sl_store_adopt_postgresql(connection, &store, error) != 0) {
+        return -1;
+    }
+    return wrap(store, NULL, ret_database, error);
+}
+
 int sl_database_open_further(sluice_database *database, const char *what,
     sluice_database **ret_database, struct sluice_error *error)
 {
@@ -152,6 +162,11 @@ void sluice_database_close(sluice_database *database)
 struct sqlite3 *sluice_database_sqlite(sluice_database *database)
 {
     return database == NULL ? NULL : sl_store_sqlite(database->store);
+}
+
+struct pg_conn *sluice_database_postgresql(sluice_database *database)
+{
+    return database == NULL ? NULL : sl_store_postgresql(database->store);
 }
 
 int sl_database_leave(sluice_database *database, int status)

@@ -103,6 +103,7 @@ struct sl_store {
     char id[SLUICE_EVENT_ID_SIZE];
     const char *watch_file;  /* owned by the implementation */
     struct sqlite3 *sqlite;  /* NULL but for SQLite */
+    struct pg_conn *postgresql; /* NULL but for PostgreSQL */
     int savepoint_depth;     /* kept by store.c: how many are set; 1 while the first one is set */
 };
 

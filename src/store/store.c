@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/url.h"
 #include "store/ops.h"
+#include "store/postgresql.h"
 #include "store/sql.h"
 #include "store/sqlite.h"
 
@@ -12,15 +13,22 @@ static bool has_scheme(const char *url, const char *scheme)
     return strncmp(url, scheme, strlen(scheme)) == 0;
 }
 
+static bool is_postgresql(const char *url)
+{
+    return has_scheme(url, "postgresql://") || has_scheme(url, "postgres://");
+}
+
 static int fail_url(const char *url, struct sluice_error *error)
 {
-    if (has_scheme(url, "postgresql:") || has_scheme(url, "postgres:") ||
-        has_scheme(url, "mariadb:") || has_scheme(url, "mysql:")) {
+    if (has_scheme(url, "mariadb:") || has_scheme(url, "mysql:")) {
         return sl_fail(error, SLUICE_UNSUPPORTED, SLUICE_REJECT,
-            "this version has no %.*s database yet; use sqlite:FILE", (int) strcspn(url, ":"), url);
+            "this version has no %.*s database yet; use sqlite:FILE or "
+            "postgresql://USER@HOST/DATABASE",
+            (int) strcspn(url, ":"), url);
     }
     return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-        "'%.*s...' is no database URL; use sqlite:FILE", (int) strcspn(url, ":@"), url);
+        "'%.*s...' is no database URL; use sqlite:FILE or postgresql://USER@HOST/DATABASE",
+        (int) strcspn(url, ":@"), url);
 }
 
 int sl_store_open(const char *url, enum sl_store_mode mode, struct sl_store **ret_store,
@@ -29,6 +37,9 @@ int sl_store_open(const char *url, enum sl_store_mode mode, struct sl_store **re
     struct sl_text file;
     if (url != NULL && sl_url_parse_file(sl_text_of(url), "sqlite", &file)) {
         return sl_store_sqlite_open(file.data, mode, ret_store, error);
+    }
+    if (url != NULL && is_postgresql(url)) {
+        return sl_store_postgresql_open(url, mode, ret_store, error);
     }
     return fail_url(url == NULL ? "" : url, error);
 }
@@ -40,6 +51,10 @@ int sl_store_schema(const char *url, const char **ret_sql, struct sluice_error *
         *ret_sql = sl_store_sqlite_schema();
         return 0;
     }
+    if (url != NULL && is_postgresql(url)) {
+        *ret_sql = sl_store_postgresql_schema();
+        return 0;
+    }
     return fail_url(url == NULL ? "" : url, error);
 }
 
@@ -47,6 +62,12 @@ int sl_store_adopt_sqlite(
     struct sqlite3 *handle, struct sl_store **ret_store, struct sluice_error *error)
 {
     return sl_store_sqlite_adopt(handle, ret_store, error);
+}
+
+int sl_store_adopt_postgresql(
+    struct pg_conn *connection, struct sl_store **ret_store, struct sluice_error *error)
+{
+    return sl_store_postgresql_adopt(connection, ret_store, error);
 }
 
 void sl_store_close(struct sl_store *store)
@@ -64,6 +85,11 @@ const char *sl_store_kind(const struct sl_store *store)
 struct sqlite3 *sl_store_sqlite(struct sl_store *store)
 {
     return store->sqlite;
+}
+
+struct pg_conn *sl_store_postgresql(struct sl_store *store)
+{
+    return store->postgresql;
 }
 
 const char *sl_store_id(const struct sl_store *store)
@@ -190,7 +216,18 @@ void sl_outbox_batch_deinit(struct sl_outbox_batch *batch)
     sl_free(batch->events);
     sl_free(batch->positions);
     sl_bytes_deinit(&batch->bytes);
+    sl_outbox_batch_own(batch, NULL, NULL);
     *batch = (struct sl_outbox_batch) {0};
+}
+
+void sl_outbox_batch_own(
+    struct sl_outbox_batch *batch, void *take_owned, void (*release)(void *owned))
+{
+    if (batch->release != NULL) {
+        batch->release(batch->owned);
+    }
+    batch->owned = take_owned;
+    batch->release = release;
 }
 
 int sl_store_outbox_state(

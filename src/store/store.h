@@ -1,7 +1,7 @@
 /*
  * store/store.h - the database of a service: outbox, inbox, dead letters and the relay's position.
  *
- * One const vtable with an implementation a database; SQLite today. A store is one connection and
+ * One const vtable with an implementation a database. A store is one connection and
  * belongs to one thread. Whatever is said to be "in the open transaction" fails with
  * SLUICE_NO_TRANSACTION when there is none; the other functions must not be called inside one that
  * the caller wants to keep small, since they take part in it.
@@ -21,6 +21,7 @@
 #include "event/position.h"
 #include "flow/delivery.h"
 
+struct pg_conn;
 struct sqlite3;
 struct sl_store;
 
@@ -67,6 +68,8 @@ struct sl_outbox_batch {
     size_t count;
     size_t capacity;
     struct sl_bytes bytes;
+    void *owned; /* what the events look into, if not `bytes`; freed by `release` */
+    void (*release)(void *owned);
 };
 
 struct sl_outbox_state {
@@ -104,9 +107,10 @@ struct sl_held_filter {
 };
 
 /**
- * Open the store of a URL: "sqlite:FILE". On success `*ret_store` is the caller's.
+ * Open the store of a URL: "sqlite:FILE" or "postgresql://...". On success `*ret_store` is the
+ * caller's.
  *
- * SLUICE_UNSUPPORTED for postgresql: and mariadb: in this version; SLUICE_INVALID for what is no
+ * SLUICE_UNSUPPORTED for mariadb: in this version; SLUICE_INVALID for what is no
  * database's URL; SLUICE_NO_SCHEMA if the tables are missing, or newer than this program.
  */
 int sl_store_open(const char *url, enum sl_store_mode mode, struct sl_store **ret_store,
@@ -116,6 +120,13 @@ int sl_store_open(const char *url, enum sl_store_mode mode, struct sl_store **re
  * A store on somebody else's SQLite connection, which must outlive it and is never closed.
  */
 int sl_store_adopt_sqlite(struct sqlite3 *handle, struct sl_store **ret_store,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * A store on somebody else's PostgreSQL connection (a PGconn), in a transaction or not, which must
+ * outlive it and is never closed.
+ */
+int sl_store_adopt_postgresql(struct pg_conn *connection, struct sl_store **ret_store,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
@@ -138,6 +149,12 @@ const char *sl_store_kind(const struct sl_store *store);
  * The SQLite handle under the store; NULL on others. Borrowed.
  */
 struct sqlite3 *sl_store_sqlite(struct sl_store *store);
+
+/**
+ * The PostgreSQL connection under the store; NULL on others, and while it is lost. Borrowed until
+ * the next call of the store outside of a transaction.
+ */
+struct pg_conn *sl_store_postgresql(struct sl_store *store);
 
 /**
  * The database's identity: a UUID that its tables were made with.
@@ -251,6 +268,12 @@ int sl_store_outbox_read(struct sl_store *store, struct sl_position position, si
  * Free a batch's memory. Fine on a zeroed one.
  */
 void sl_outbox_batch_deinit(struct sl_outbox_batch *batch);
+
+/**
+ * Let the batch keep `take_owned`, which its events look into, and release what it kept before.
+ */
+void sl_outbox_batch_own(
+    struct sl_outbox_batch *batch, void *take_owned, void (*release)(void *owned));
 
 /**
  * How the outbox stands, read from the table itself.

@@ -178,7 +178,7 @@ START_TEST(more_texts_than_a_connection_remembers_are_fine)
 }
 END_TEST
 
-UNIT_MAIN("query", a_statement_commits_and_rolls_back_with_its_transaction,
+DATABASE_UNIT_MAIN("query", a_statement_commits_and_rolls_back_with_its_transaction,
     a_parameter_may_be_used_twice_and_in_any_order_and_a_question_mark_may_be_text,
     a_broken_constraint_has_its_own_code, a_statement_that_is_none_is_the_callers_mistake,
     bytes_come_back_as_they_were, more_texts_than_a_connection_remembers_are_fine)

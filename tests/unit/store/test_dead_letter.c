@@ -1,15 +1,14 @@
 #include "store/store.h"
-#include "support/temp.h"
+#include "support/database.h"
 #include "support/unit.h"
 
-static struct temp temp;
+static struct test_database place;
 static struct sl_store *store;
 static struct sluice_error error;
 
 static void open_store(void)
 {
-    temp_make(&temp);
-    const char *url = temp_url(&temp, "sqlite", "app.db");
+    const char *url = test_database_make(&place);
     int status = sl_store_open(url, SL_STORE_CREATE, &store, &error);
     ck_assert_msg(status == 0, "%s", error.text);
 }
@@ -17,7 +16,7 @@ static void open_store(void)
 static void close_store(void)
 {
     sl_store_close(store);
-    temp_remove(&temp);
+    test_database_remove(&place);
 }
 
 static void hold(int number, const char *key, enum sl_held_state state)
@@ -235,7 +234,7 @@ START_TEST(an_attempt_is_kept_with_its_reason)
 }
 END_TEST
 
-UNIT_MAIN("dead_letter", an_event_is_held_once_even_if_it_is_held_again,
+DATABASE_UNIT_MAIN("dead_letter", an_event_is_held_once_even_if_it_is_held_again,
     the_key_of_a_held_event_is_held_and_other_keys_are_not,
     a_delivered_head_lets_the_next_of_its_key_retry_in_order,
     a_redrive_sends_the_first_of_each_key_now_and_the_others_behind_it,
