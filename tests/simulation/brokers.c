@@ -49,7 +49,8 @@ bool broker_is_quiet(void)
 bool broker_condemns(int row)
 {
     struct db_row *it = &database.rows[row];
-    bool is_refused = it->is_poison && !it->is_mended;
+    bool is_refused =
+        it->is_poison && !it->is_mended && (it->is_stubborn || it->condemned_count == 0);
     it->condemned_count += is_refused ? 1 : 0;
     return is_refused;
 }
@@ -88,6 +89,7 @@ struct log_client {
 static struct log_client clients[2 * SIM_PROCESSES];
 static struct sl_position source_position;
 static bool is_redriven[DB_ROWS_MAX];
+static int64_t faults_then[DB_ROWS_MAX];
 
 static int log_source_position(struct sl_broker *broker, const struct sl_source *source,
     struct sl_position *ret_position, struct sluice_error *error)
@@ -123,7 +125,9 @@ static int log_append(struct sl_broker *broker, const struct sl_append *append,
         }
     }
     for (size_t i = 0; i < append->count; i++) {
-        judge_arrival(db_row_of(&append->events[i]), NULL);
+        int row = db_row_of(&append->events[i]);
+        judge_arrival(row, NULL);
+        faults_then[row] = database.fault_count;
     }
     source_position = append->position_after;
     db_check_covered(source_position, "the source's position moved");
@@ -142,8 +146,11 @@ static int log_append_once(
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "poison");
     }
     if (!is_redriven[row]) {
+        /* A relay that stood still may hold an event that another one has sent meanwhile. */
+        bool is_repeated = database.rows[row].is_sent && database.fault_count > faults_then[row];
+        broker_counts.repeats += is_repeated ? 1 : 0;
         is_redriven[row] = true;
-        judge_arrival(row, NULL);
+        judge_arrival(row, is_repeated ? "held by a relay that had stood still" : NULL);
     }
     return lost(is_lost, error);
 }

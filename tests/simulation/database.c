@@ -73,8 +73,8 @@ void db_kill(int process)
 int db_enter(int process, bool *ret_is_lost, struct sluice_error *error)
 {
     *ret_is_lost = false;
-    if (!sim_processes[process].is_dead) {
-        sim_maybe_pause();
+    if (!sim_processes[process].is_dead && sim_maybe_pause()) {
+        database.fault_count++;
     }
     if (sim_processes[process].is_dead) {
         return outage("the process is dead", error);

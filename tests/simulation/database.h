@@ -29,6 +29,7 @@ struct db_row {
     int sequence; /* of the key, in the order of the commits */
     int64_t tick; /* 0: not visible yet (or no ticks) */
     bool is_poison;
+    bool is_stubborn;    /* it stays poison, until a person mends it */
     int condemned_count; /* how often somebody refused it */
     bool is_sent;        /* it is in the broker */
     bool is_mended;      /* a person has mended what was wrong with it */

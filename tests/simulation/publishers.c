@@ -12,7 +12,8 @@ static int insert(int key)
     int index = database.row_count++;
     struct db_row *row = &database.rows[index];
     row->key = key;
-    row->is_poison = sim_once_in(25);
+    row->is_poison = sim_once_in(20);
+    row->is_stubborn = sim_once_in(2);
     row->state = ROW_OPEN;
     row->event = (struct sl_event) {
         .has_key = true,

@@ -294,7 +294,7 @@ static void run(uint64_t seed)
     bool is_faulty = !sim_once_in(8);
     db_reset(sim_once_in(3) ? DB_ONE_WRITER : DB_TICKS, is_faulty ? (int) sim_random(6) : 0);
     brokers_reset(sim_once_in(3) ? BROKER_LOG : BROKER_KAFKA);
-    world.relay_count = 1 + (int) sim_random(RELAYS_MAX);
+    world.relay_count = sim_once_in(3) ? 1 : RELAYS_MAX;
     world.is_healing = false;
     sim_on_step = step;
     for (int i = 0; i < world.relay_count; i++) {

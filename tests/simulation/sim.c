@@ -108,10 +108,10 @@ bool sim_can_run(int process)
     return !it->is_dead && !it->is_busy && it->paused_until_ms <= sim_now_ms;
 }
 
-void sim_maybe_pause(void)
+bool sim_maybe_pause(void)
 {
-    if (pause_depth > 0 || next_step == SIM_STEPS || !sim_once_in(200)) {
-        return;
+    if (pause_depth > 0 || next_step == SIM_STEPS || !sim_once_in(80)) {
+        return false;
     }
     int process = sim_current;
     uint64_t steps = 1 + sim_random(PAUSE_STEPS_MAX);
@@ -127,6 +127,7 @@ void sim_maybe_pause(void)
     sim_processes[process].is_busy = false;
     sim_current = process;
     sim_trace("goes on");
+    return true;
 }
 
 static struct timer *find(const void *handle)

@@ -66,9 +66,9 @@ bool sim_can_run(int process);
 
 /**
  * Inside a call of the current process: now and then let the others go on for some steps before the
- * call goes on.
+ * call goes on. True if that was so.
  */
-void sim_maybe_pause(void);
+bool sim_maybe_pause(void);
 
 /** What sim_maybe_pause runs; set by the program. */
 extern void (*sim_on_step)(void);
