@@ -15,6 +15,7 @@ enum {
     TOPICS_MAX = 32,
     OUTAGE_REST_FIRST_MS = 20,
     OUTAGE_REST_MAX_MS = 2000,
+    LOOK_INTERVAL_MS = 1000,    /* how often a server is asked whether something was redriven */
     FLUSH_DELAY_MS = 100,       /* how long a commit of the broker's position may lag */
     RETENTION_INTERVAL_MS = 60000,
     DAY_MS = 86400000
@@ -219,6 +220,23 @@ static int retain(sluice_consumer *consumer, struct sluice_error *error)
     return 0;
 }
 
+/*
+ * How long a consumer that has nothing to do may sleep: until a retry is due, or for ever (-1) if
+ * it is woken by the database's file. A server cannot wake it when somebody redrives an event.
+ */
+static int64_t delay_until(const sluice_consumer *consumer, int64_t due_ms)
+{
+    int64_t now_ms = sl_clock_wall_ms();
+    int64_t delay_ms = due_ms == INT64_MAX ? -1 : due_ms <= now_ms ? 0 : due_ms - now_ms;
+    bool is_woken = sl_store_watch_file(sl_database_store(consumer->applier.database)) != NULL;
+    return is_woken || (delay_ms >= 0 && delay_ms < LOOK_INTERVAL_MS) ? delay_ms : LOOK_INTERVAL_MS;
+}
+
+static int fail_later(struct sluice_error *error)
+{
+    return sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY, "the handler asked to retry later");
+}
+
 /* One batch, or one retry that is due. *ret_delay_ms says when to turn again; -1: when woken. */
 static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_error *error)
 {
@@ -226,9 +244,14 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
     size_t count;
     int64_t due_ms;
     bool is_outage = false;
-    if (sl_applier_retry_due(&consumer->applier, &due_ms, &is_outage, error) != 0 ||
-        sl_reader_next(consumer->reader, consumer->batch_events_max, &records, &count, error) !=
-            0) {
+    if (sl_applier_retry_due(&consumer->applier, &due_ms, &is_outage, error) != 0) {
+        return -1;
+    }
+    if (is_outage) {
+        return fail_later(error);
+    }
+    if (sl_reader_next(consumer->reader, consumer->batch_events_max, &records, &count, error) !=
+        0) {
         return -1;
     }
     size_t applied_count = 0;
@@ -246,14 +269,11 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
         return -1;
     }
     if (is_outage) {
-        return sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY, "the handler asked to retry later");
+        return fail_later(error);
     }
     consumer->outages = 0;
-    int64_t now_ms = sl_clock_wall_ms();
-    *ret_delay_ms = count > 0 || consumer->applier.is_retry_next ? 0
-        : due_ms == INT64_MAX                                    ? -1
-        : due_ms <= now_ms                                       ? 0
-                                                                 : due_ms - now_ms;
+    *ret_delay_ms =
+        count > 0 || consumer->applier.is_retry_next ? 0 : delay_until(consumer, due_ms);
     return 0;
 }
 
