@@ -441,6 +441,9 @@ void db_reset(enum db_kind kind, int fault_percent)
     database.kind = kind;
     database.fault_percent = fault_percent;
     memset(&database.data, 0, sizeof(database.data));
+    for (int i = 0; i < DB_DEPTH; i++) {
+        memset(database.undo[i].is_marked, 0, sizeof(database.undo[i].is_marked));
+    }
     database.depth = 0;
     database.owner = -1;
     memset(connections, 0, sizeof(connections));

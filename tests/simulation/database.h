@@ -135,6 +135,9 @@ void db_check_covered(struct sl_position position, const char *what);
 /** Mend some poison, or all, and redrive what has failed. */
 void db_redrive(bool is_all);
 
+/** Fail the run if something is held, and no poison event of its key has failed before it. */
+void db_check_parked(void);
+
 /** Whether a row is among what is held. */
 bool db_is_held(int row);
 

@@ -227,6 +227,22 @@ void db_redrive(bool is_all)
     }
 }
 
+void db_check_parked(void)
+{
+    for (int i = 0; i < database.data.held_count; i++) {
+        const struct db_held *held = &database.data.held[i];
+        bool is_parked = held->state == SL_HELD_FAILED && database.rows[held->row].is_poison;
+        for (int j = 0; j < database.data.held_count && !is_parked; j++) {
+            const struct db_held *other = &database.data.held[j];
+            is_parked = other->state == SL_HELD_FAILED && other->number < held->number &&
+                database.rows[other->row].key == database.rows[held->row].key;
+        }
+        if (!is_parked) {
+            sim_fail("event %d is held and no poison event of its key stands before it", held->row);
+        }
+    }
+}
+
 const struct sl_store_ops db_dead_letter_ops = {
     .has_held = has_held,
     .key_state = key_state,

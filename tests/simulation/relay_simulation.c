@@ -231,23 +231,6 @@ static void come_to_rest(void)
     }
 }
 
-/* What is held is held for a reason: its key has failed. */
-static void check_parked(void)
-{
-    for (int i = 0; i < database.data.held_count; i++) {
-        const struct db_held *held = &database.data.held[i];
-        bool is_parked = held->state == SL_HELD_FAILED && database.rows[held->row].is_poison;
-        for (int j = 0; j < database.data.held_count && !is_parked; j++) {
-            const struct db_held *other = &database.data.held[j];
-            is_parked = other->state == SL_HELD_FAILED && other->number < held->number &&
-                database.rows[other->row].key == database.rows[held->row].key;
-        }
-        if (!is_parked) {
-            sim_fail("event %d is held and no poison event of its key stands before it", held->row);
-        }
-    }
-}
-
 static void check_complete(void)
 {
     for (int i = 0; i < database.row_count; i++) {
@@ -273,7 +256,7 @@ static void heal(void)
         sim_processes[i].paused_until_ms = 0;
     }
     come_to_rest();
-    check_parked();
+    db_check_parked();
     db_redrive(true);
     come_to_rest();
     check_complete();

@@ -25,6 +25,7 @@ struct timer {
 struct sim_process sim_processes[SIM_PROCESSES];
 int sim_current;
 int64_t sim_now_ms;
+bool sim_keeps_timers;
 void (*sim_on_step)(void);
 
 static struct timer timers[TIMERS_MAX];
@@ -199,6 +200,11 @@ int __wrap_uv_timer_start(uv_timer_t *handle, uv_timer_cb on_time, uint64_t dela
 int __wrap_uv_timer_stop(uv_timer_t *handle);
 int __wrap_uv_is_active(const uv_handle_t *handle);
 void __wrap_uv_close(uv_handle_t *handle, uv_close_cb on_closed);
+int __wrap_uv_loop_init(uv_loop_t *loop);
+int __wrap_uv_loop_close(uv_loop_t *loop);
+int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *handle, uv_async_cb on_signal);
+int __wrap_uv_run(uv_loop_t *loop, uv_run_mode mode);
+void __wrap_uv_stop(uv_loop_t *loop);
 
 int64_t __wrap_sl_clock_monotonic_ms(void)
 {
@@ -252,7 +258,7 @@ int __wrap_uv_timer_start(uv_timer_t *handle, uv_timer_cb on_time, uint64_t dela
 
 int __wrap_uv_timer_stop(uv_timer_t *handle)
 {
-    find(handle)->is_active = false;
+    find(handle)->is_active = find(handle)->is_active && sim_keeps_timers;
     return 0;
 }
 
@@ -270,4 +276,38 @@ void __wrap_uv_close(uv_handle_t *handle, uv_close_cb on_closed)
     timer->is_active = false;
     timer->is_closing = true;
     timer->on_closed = on_closed;
+}
+
+int __wrap_uv_loop_init(uv_loop_t *loop)
+{
+    (void) loop;
+    return 0;
+}
+
+int __wrap_uv_loop_close(uv_loop_t *loop)
+{
+    (void) loop;
+    return 0;
+}
+
+int __wrap_uv_async_init(uv_loop_t *loop, uv_async_t *handle, uv_async_cb on_signal)
+{
+    (void) loop;
+    (void) handle;
+    (void) on_signal;
+    return 0;
+}
+
+int __wrap_uv_run(uv_loop_t *loop, uv_run_mode mode)
+{
+    (void) loop;
+    (void) mode;
+    sim_finish_closing();
+    return 0;
+}
+
+void __wrap_uv_stop(uv_loop_t *loop)
+{
+    (void) loop;
+    sim_fail("the consumer gave up");
 }

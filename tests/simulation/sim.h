@@ -79,6 +79,12 @@ bool sim_fire_timer(int process);
 /** When the next timer of any process that may run is due; INT64_MAX for none. */
 int64_t sim_next_due_ms(void);
 
+/*
+ * A consumer runs its own loop. Here that returns at once, and while this is true the consumer does
+ * not stop its timers after it: the simulation fires them.
+ */
+extern bool sim_keeps_timers;
+
 /** Call back what uv_close has closed. */
 void sim_finish_closing(void);
 
