@@ -7,6 +7,7 @@ const struct sl_command *const sl_commands[] = {
     &sl_command_run,
     &sl_command_relay,
     &sl_command_gateway,
+    &sl_command_doctor,
     &sl_command_status,
     &sl_command_tail,
     &sl_command_verify,

@@ -12,6 +12,7 @@ extern const struct sl_command sl_command_run;
 extern const struct sl_command sl_command_relay;
 extern const struct sl_command sl_command_gateway;
 extern const struct sl_command sl_command_status;
+extern const struct sl_command sl_command_doctor;
 extern const struct sl_command sl_command_tail;
 extern const struct sl_command sl_command_verify;
 extern const struct sl_command sl_command_dead_letter_list;

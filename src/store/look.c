@@ -1,5 +1,6 @@
 #include "store/look.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "store/ops.h"
 #include "store/sql.h"
@@ -85,4 +86,26 @@ int sl_store_relay_row(
         ? 0
         : sl_fail(error, SLUICE_NO_SCHEMA, SLUICE_FATAL,
               "the row of sluice_relay is missing: the tables were changed by hand; restore them");
+}
+
+static void visit_number(void *context, const struct sluice_value *columns, size_t column_count)
+{
+    (void) column_count;
+    *(int64_t *) context = sl_value_number(&columns[0]);
+}
+
+int sl_store_clock(struct sl_store *store, int64_t *ret_clock_ms, struct sluice_error *error)
+{
+    if (store->dialect->clock == NULL) {
+        *ret_clock_ms = sl_clock_wall_ms();
+        return 0;
+    }
+    return sl_sql_run(store,
+        &(struct sl_sql) {
+            .text = store->dialect->clock,
+            .what = "cannot read the database's clock",
+            .visit = visit_number,
+            .context = ret_clock_ms,
+        },
+        error);
 }

@@ -39,4 +39,10 @@ int sl_store_inbox_find(struct sl_store *store, const char *event_id, sl_marker_
 int sl_store_relay_row(struct sl_store *store, struct sl_relay_row *ret_row,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
+/**
+ * The database's own clock: Unix time in milliseconds.
+ */
+int sl_store_clock(struct sl_store *store, int64_t *ret_clock_ms, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
 #endif

@@ -44,6 +44,7 @@ struct sl_dialect {
     const char *count_consumed; /* name, applied, duplicates, failures, now; adds to the row */
     const char *hold;           /* see dead_letter.c; nothing if the stage holds the event */
     const char *lease;          /* holder, ttl_ms: one row changes if the lease is theirs now */
+    const char *clock;          /* its Unix time in milliseconds; NULL: it has this machine's */
 };
 
 /* What SQLite and PostgreSQL say alike. */
