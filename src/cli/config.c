@@ -31,6 +31,15 @@ static void set_item(struct sl_config *config, enum sl_option_id id, struct sl_t
     struct sl_config_value *value = &config->values[id];
     char reason[SL_OPTION_REASON_SIZE];
     int64_t number;
+    if (option->type == SL_OPTION_SECRET && place->source != SL_FROM_ENVIRONMENT) {
+        char name[64];
+        sl_option_environment_name(option, name);
+        sl_problems_add(problems,
+            "'%s' in %s: a secret does not belong there, where others can read "
+            "it; set %s_FILE to a file's name, or %s",
+            option->name, place->text, name, name);
+        return;
+    }
     if (sl_option_check(option, text, &number, reason) != 0) {
         sl_problems_add(problems, "'%s' in %s: %s", option->name, place->text, reason);
         return;
@@ -369,8 +378,22 @@ void sl_config_check_whole(const struct sl_config *config, struct sl_problems *p
         sl_problems_add(problems, "'relay.retry_delay' (%s) is longer than 'relay.retry_delay_max' "
             "(%s); make the second one at least as long", delay->items[0], delay_max->items[0]);
     }
+    bool has_keys = config->values[SL_OPTION_GATEWAY_TOKEN_KEY_FILES].item_count > 0 ||
+        config->values[SL_OPTION_GATEWAY_TOKEN_SECRET].item_count > 0;
+    if (has_keys && config->values[SL_OPTION_GATEWAY_TOKEN_AUDIENCE].item_count == 0) {
+        sl_problems_add(problems,
+            "'gateway.token.audience' is not set; tokens need it: the aud that "
+            "says that a token is for this service and no other");
+    }
     for (size_t i = 0; i < config->routes.count; i++) {
         const struct sl_config_route *route = &config->routes.routes[i];
+        if (route->publish_count > 0 && config->values[SL_OPTION_BROKER].item_count == 0) {
+            sl_problems_add(problems,
+                "'gateway.routes' in %s line %d: publish %s needs 'broker', "
+                "which is not set; add a line as 'broker: local:events.db'",
+                config->file, route->line, route->path);
+            return;
+        }
         if (route->topic != NULL && config->values[SL_OPTION_BROKER].item_count == 0) {
             sl_problems_add(problems, "'gateway.routes' in %s line %d: stream %s needs 'broker', "
                 "which is not set; add a line as 'broker: local:events.db'", config->file,

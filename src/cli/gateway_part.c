@@ -1,12 +1,14 @@
 #include "cli/gateway_part.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "base/parse.h"
 #include "console/state.h"
 
 /* As many live streams as a page can show; the counts are of all. */
-enum { STREAMS_SHOWN_MAX = 100, REASON_SIZE = 200 };
+enum { STREAMS_SHOWN_MAX = 100, REASON_SIZE = 200, KEY_FILE_SIZE_MAX = 64 * 1024 };
 
 struct sl_gateway_part {
     struct sl_gateway *gateway;
@@ -19,22 +21,61 @@ struct sl_gateway_part {
 struct converted {
     struct sl_route *routes;
     struct sl_stream_options *streams;
+    struct sl_publish_options *publishes;
     bool has_streams;
+    bool has_publishes;
 };
+
+/* The token's options, and the files that they name. */
+struct tokens {
+    struct sl_token_options options;
+    struct sl_token_file files[SL_OPTION_ITEMS_MAX];
+    char *contents[SL_OPTION_ITEMS_MAX];
+};
+
+static enum sl_token_mode mode_of(const char *word)
+{
+    struct sl_text text = sl_text_of(word);
+    return sl_text_equal(text, SL_TEXT("required")) ? SL_TOKEN_REQUIRED
+        : sl_text_equal(text, SL_TEXT("optional"))  ? SL_TOKEN_OPTIONAL
+        : sl_text_equal(text, SL_TEXT("none"))      ? SL_TOKEN_NONE
+                                                    : SL_TOKEN_BY_KIND;
+}
+
+static void free_converted(struct converted *converted)
+{
+    sl_free(converted->routes);
+    sl_free(converted->streams);
+    sl_free(converted->publishes);
+}
 
 static int convert(const struct sl_config_routes *from, struct converted *ret)
 {
-    struct converted converted = {
-        .routes = sl_allocate(from->count * sizeof(struct sl_route)),
-        .streams = sl_allocate(from->count * sizeof(struct sl_stream_options))};
-    if (converted.routes == NULL || converted.streams == NULL) {
-        sl_free(converted.routes);
-        sl_free(converted.streams);
+    struct converted converted = {.routes = sl_allocate(from->count * sizeof(struct sl_route)),
+        .streams = sl_allocate(from->count * sizeof(struct sl_stream_options)),
+        .publishes = sl_allocate(from->count * sizeof(struct sl_publish_options))};
+    if (converted.routes == NULL || converted.streams == NULL || converted.publishes == NULL) {
+        free_converted(&converted);
         return -1;
     }
     for (size_t i = 0; i < from->count; i++) {
         const struct sl_config_route *route = &from->routes[i];
-        converted.routes[i] = (struct sl_route) {.path = route->path, .upstream = route->upstream};
+        converted.routes[i] = (struct sl_route) {.path = route->path,
+            .upstream = route->upstream,
+            .subject = route->subject,
+            .token = mode_of(route->token)};
+        if (route->publish_count > 0) {
+            int64_t size_max = 0;
+            if (route->size_max != NULL && !sl_parse_size(sl_text_of(route->size_max), &size_max)) {
+                size_max = 0;
+            }
+            converted.publishes[i] =
+                (struct sl_publish_options) {.topics = (const char *const *) route->publish,
+                    .topic_count = route->publish_count,
+                    .size_max = (size_t) size_max};
+            converted.routes[i].publish = &converted.publishes[i];
+            converted.has_publishes = true;
+        }
         if (route->topic != NULL) {
             converted.streams[i] = (struct sl_stream_options) {.topic = route->topic,
                 .key = route->key, .snapshot = route->snapshot, .event = route->event,
@@ -49,15 +90,91 @@ static int convert(const struct sl_config_routes *from, struct converted *ret)
     return 0;
 }
 
-static void free_converted(struct converted *converted)
+static const char *text_of(const struct sl_config *config, enum sl_option_id id)
 {
-    sl_free(converted->routes);
-    sl_free(converted->streams);
+    return sl_config_text(config, id);
+}
+
+static int read_key_file(
+    const char *name, char **ret_contents, struct sl_text *ret_text, struct sluice_error *error)
+{
+    FILE *stream = fopen(name, "re");
+    char *contents = sl_allocate(KEY_FILE_SIZE_MAX + 1);
+    size_t size =
+        stream == NULL || contents == NULL ? 0 : fread(contents, 1, KEY_FILE_SIZE_MAX + 1, stream);
+    int number = stream == NULL || ferror(stream) ? errno : 0;
+    if (stream != NULL) {
+        fclose(stream);
+    }
+    if (contents == NULL) {
+        return sl_fail_memory(error, "a key");
+    }
+    *ret_contents = contents;
+    *ret_text = (struct sl_text) {contents, size};
+    if (number != 0) {
+        return sl_fail_system(error, number, "cannot read the key file", name);
+    }
+    return size <= KEY_FILE_SIZE_MAX
+        ? 0
+        : sl_fail(error, SLUICE_TOO_LARGE, SLUICE_REJECT,
+              "the key file %s is longer than %d bytes; name a file with keys only", name,
+              KEY_FILE_SIZE_MAX);
+}
+
+static int read_tokens(
+    const struct sl_config *config, struct tokens *tokens, struct sluice_error *error)
+{
+    const struct sl_config_value *names = &config->values[SL_OPTION_GATEWAY_TOKEN_KEY_FILES];
+    for (size_t i = 0; i < names->item_count; i++) {
+        tokens->files[i].name = names->items[i];
+        if (read_key_file(
+                names->items[i], &tokens->contents[i], &tokens->files[i].contents, error) != 0) {
+            return -1;
+        }
+    }
+    tokens->options = (struct sl_token_options) {
+        .secret = text_of(config, SL_OPTION_GATEWAY_TOKEN_SECRET),
+        .files = tokens->files,
+        .file_count = names->item_count,
+        .audience = text_of(config, SL_OPTION_GATEWAY_TOKEN_AUDIENCE),
+        .issuer = text_of(config, SL_OPTION_GATEWAY_TOKEN_ISSUER),
+        .cookie = text_of(config, SL_OPTION_GATEWAY_TOKEN_COOKIE),
+        .subject_header = text_of(config, SL_OPTION_GATEWAY_TOKEN_SUBJECT_HEADER),
+        .leeway_ms = sl_config_number(config, SL_OPTION_GATEWAY_TOKEN_LEEWAY),
+    };
+    return 0;
+}
+
+static void free_tokens(struct tokens *tokens)
+{
+    for (size_t i = 0; i < SL_OPTION_ITEMS_MAX; i++) {
+        if (tokens->contents[i] != NULL) {
+            explicit_bzero(tokens->contents[i], KEY_FILE_SIZE_MAX + 1);
+        }
+        sl_free(tokens->contents[i]);
+    }
+}
+
+/* Open the broker, once to read and once to publish, and the gateway on them. */
+static int open_parts(uv_loop_t *loop, const struct sl_config *config,
+    const struct converted *converted, const struct sl_gateway_options *options,
+    struct sl_gateway_part *part, struct sluice_error *error)
+{
+    const char *url = text_of(config, SL_OPTION_BROKER);
+    struct sl_broker *publisher = NULL;
+    if (converted->has_streams && sl_broker_open(url, &part->broker, error) != 0) {
+        return -1;
+    }
+    if (converted->has_publishes && sl_broker_open(url, &publisher, error) != 0) {
+        return -1;
+    }
+    return sl_gateway_open(loop, part->broker, publisher, options, &part->gateway, error);
 }
 
 static int open_both(uv_loop_t *loop, const struct sl_config *config,
     const struct converted *converted, struct sl_gateway_part *part, struct sluice_error *error)
 {
+    struct tokens tokens = {0};
     const struct sl_config_value *listen = &config->values[SL_OPTION_GATEWAY_LISTEN];
     const struct sl_config_value *origins = &config->values[SL_OPTION_GATEWAY_ORIGINS];
     struct sl_gateway_options options = {
@@ -80,11 +197,13 @@ static int open_both(uv_loop_t *loop, const struct sl_config *config,
         .snapshot_timeout_ms = sl_config_number(config, SL_OPTION_GATEWAY_SNAPSHOT_TIMEOUT),
         .upstream_timeout_ms = sl_config_number(config, SL_OPTION_GATEWAY_UPSTREAM_TIMEOUT),
     };
-    if (converted->has_streams &&
-        sl_broker_open(sl_config_text(config, SL_OPTION_BROKER), &part->broker, error) != 0) {
-        return -1;
+    int result = read_tokens(config, &tokens, error);
+    options.token = &tokens.options;
+    if (result == 0) {
+        result = open_parts(loop, config, converted, &options, part, error);
     }
-    return sl_gateway_open(loop, part->broker, &options, &part->gateway, error);
+    free_tokens(&tokens);
+    return result;
 }
 
 int sl_gateway_part_open(uv_loop_t *loop, const struct sl_config *config,
@@ -112,10 +231,15 @@ int sl_gateway_part_open(uv_loop_t *loop, const struct sl_config *config,
 int sl_gateway_part_check(const struct sl_config *config, struct sluice_error *error)
 {
     struct converted converted;
+    struct tokens tokens = {0};
     if (convert(&config->routes, &converted) != 0) {
         return sl_fail_memory(error, "the routes");
     }
-    int result = sl_gateway_check_routes(converted.routes, config->routes.count, error);
+    struct sl_gateway_options options = {
+        .token = &tokens.options, .routes = converted.routes, .route_count = config->routes.count};
+    int result = read_tokens(config, &tokens, error);
+    result = result == 0 ? sl_gateway_check(&options, error) : result;
+    free_tokens(&tokens);
     free_converted(&converted);
     return result;
 }
@@ -171,7 +295,7 @@ static void write_streams(struct sl_metrics *metrics, const struct sl_gateway_st
     const struct counted ended[] = {{"final", stats->ended_final},
         {"client", stats->ended_by_client}, {"replaced", stats->ended_replaced},
         {"slow", stats->ended_slow}, {"draining", stats->ended_draining},
-        {"unavailable", stats->ended_unavailable}};
+        {"unavailable", stats->ended_unavailable}, {"expired", stats->ended_expired}};
     const struct counted refused[] = {{"over", stats->refused_over},
         {"budget", stats->refused_budget}, {"upstream", stats->refused_by_upstream}};
     write_simple(metrics, "gateway_streams", SL_METRICS_GAUGE, "Live streams.", stats->streams);
@@ -200,6 +324,20 @@ static void write_streams(struct sl_metrics *metrics, const struct sl_gateway_st
         "Times that a slow reader was told 'lagged'.", stats->lagged);
     write_simple(metrics, "gateway_streams_reset_total", SL_METRICS_COUNTER,
         "Times that a stream could not resume and began anew.", stats->resets);
+}
+
+static void write_access(struct sl_metrics *metrics, const struct sl_gateway_stats *stats)
+{
+    const struct counted refused[] = {{"token", stats->refused_token},
+        {"subject", stats->refused_subject}, {"origin", stats->refused_origin}};
+    const struct counted published[] = {{"accepted", stats->published},
+        {"refused", stats->publish_refused}, {"failed", stats->publish_failed}};
+    write_counted(metrics, "gateway_access_refused_total",
+        "Requests without a good token, with another's, or from a foreign page with a cookie.",
+        "reason", refused, sizeof(refused) / sizeof(refused[0]));
+    write_counted(metrics, "gateway_published_total",
+        "Requests to publish an event, by how they ended.", "result", published,
+        sizeof(published) / sizeof(published[0]));
 }
 
 static void write_requests(struct sl_metrics *metrics, const struct sl_gateway_stats *stats)
@@ -248,6 +386,7 @@ static void collect(void *context, struct sl_console_writer *writer)
     sl_gateway_stats(part->gateway, &stats);
     write_streams(writer->metrics, &stats);
     write_requests(writer->metrics, &stats);
+    write_access(writer->metrics, &stats);
     sl_gateway_each_stream(part->gateway, add_stream, streams);
     sl_console_add_total(writer, "delivered", (int64_t) stats.events_delivered);
     bool is_ready = sl_gateway_is_ready(part->gateway, reason, sizeof(reason));

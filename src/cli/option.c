@@ -71,6 +71,22 @@ static const struct sl_option options[SL_OPTION_COUNT] = {
     [SL_OPTION_GATEWAY_UPSTREAM_TIMEOUT] = {"gateway.upstream_timeout", SL_OPTION_DURATION, "60s",
         10, HOURS(24), NULL, NULL, false,
         "from a request's end to its answer's head; then 504. Bodies may take for ever"},
+    [SL_OPTION_GATEWAY_TOKEN_KEY_FILES] = {"gateway.token.key_files", SL_OPTION_FILES, NULL, 0, 0,
+        NULL, NULL, false,
+        "files with the keys of tokens: RS256 public keys as PEM, or JWKs (RSA, oct)"},
+    [SL_OPTION_GATEWAY_TOKEN_SECRET] = {"gateway.token.secret", SL_OPTION_SECRET, NULL, 0, 0, NULL,
+        NULL, true, "the secret of HS256 tokens, 32 bytes at least"},
+    [SL_OPTION_GATEWAY_TOKEN_AUDIENCE] = {"gateway.token.audience", SL_OPTION_TEXT, NULL, 0, 0,
+        NULL, NULL, false, "what a token's aud must be, or have among others"},
+    [SL_OPTION_GATEWAY_TOKEN_ISSUER] = {"gateway.token.issuer", SL_OPTION_TEXT, NULL, 0, 0, NULL,
+        NULL, false, "what a token's iss must be"},
+    [SL_OPTION_GATEWAY_TOKEN_COOKIE] = {"gateway.token.cookie", SL_OPTION_TEXT, NULL, 0, 0, NULL,
+        NULL, false, "the cookie that may bring a token, beside Authorization: Bearer"},
+    [SL_OPTION_GATEWAY_TOKEN_LEEWAY] = {"gateway.token.leeway", SL_OPTION_DURATION, "10s", 0,
+        SECONDS(60), NULL, NULL, false, "how far the clocks of issuer and gateway may differ"},
+    [SL_OPTION_GATEWAY_TOKEN_SUBJECT_HEADER] = {"gateway.token.subject_header", SL_OPTION_TEXT,
+        "Sluice-Subject", 0, 0, NULL, NULL, false,
+        "the field that tells upstreams whose token it is; a client's own never arrives"},
     [SL_OPTION_CONSOLE_LISTEN] = {"console.listen", SL_OPTION_ADDRESS, "127.0.0.1:9090", 0, 0, NULL,
         NULL, false, "where the console listens: page, /metrics, /health; or off"},
     [SL_OPTION_CONSOLE_READY_AGE_MAX] = {"console.ready_age_max", SL_OPTION_DURATION, "30s", 1000,
@@ -110,7 +126,7 @@ bool sl_option_is_section(struct sl_text name)
 bool sl_option_is_list(const struct sl_option *option)
 {
     return option->type == SL_OPTION_ADDRESSES || option->type == SL_OPTION_URLS ||
-        option->type == SL_OPTION_ORIGINS;
+        option->type == SL_OPTION_ORIGINS || option->type == SL_OPTION_FILES;
 }
 
 /* Which of the words (with spaces between) `value` is, or -1. */
@@ -208,6 +224,15 @@ void sl_option_describe(const struct sl_option *option, struct sl_buffer *buffer
         return;
     case SL_OPTION_ORIGINS:
         sl_buffer_append_text(buffer, "an origin (https://shop.example) or a list of them");
+        return;
+    case SL_OPTION_FILES:
+        sl_buffer_append_text(buffer, "a file or a list of them");
+        return;
+    case SL_OPTION_TEXT:
+        sl_buffer_append_text(buffer, "a text");
+        return;
+    case SL_OPTION_SECRET:
+        sl_buffer_append_text(buffer, "a text, from the environment only");
         return;
     case SL_OPTION_URL:
     case SL_OPTION_URLS:
@@ -333,6 +358,16 @@ int sl_option_check(const struct sl_option *option, struct sl_text value, int64_
             status = explain(option, value, "is no origin", reason);
         }
         break;
+    case SL_OPTION_FILES:
+        if (memmem(value.data, value.size, "://", 3) != NULL) {
+            status = explain(option, value,
+                "is a URL; this version fetches no keys: save them into a file and name it",
+                reason);
+        }
+        break;
+    case SL_OPTION_TEXT:
+    case SL_OPTION_SECRET:
+        break;
     case SL_OPTION_URL:
     case SL_OPTION_URLS:
         status = check_url(option, value, reason);
@@ -387,6 +422,10 @@ void sl_option_write_masked(
     const struct sl_option *option, struct sl_text value, struct sl_buffer *buffer)
 {
     static const char mask[] = "****";
+    if (option->type == SL_OPTION_SECRET) {
+        sl_buffer_append_text(buffer, mask);
+        return;
+    }
     const char *at = NULL;
     const char *colon = NULL;
     const char *slashes =

@@ -42,6 +42,13 @@ enum sl_option_id {
     SL_OPTION_GATEWAY_CONNECT_TIMEOUT,
     SL_OPTION_GATEWAY_SNAPSHOT_TIMEOUT,
     SL_OPTION_GATEWAY_UPSTREAM_TIMEOUT,
+    SL_OPTION_GATEWAY_TOKEN_KEY_FILES,
+    SL_OPTION_GATEWAY_TOKEN_SECRET,
+    SL_OPTION_GATEWAY_TOKEN_AUDIENCE,
+    SL_OPTION_GATEWAY_TOKEN_ISSUER,
+    SL_OPTION_GATEWAY_TOKEN_COOKIE,
+    SL_OPTION_GATEWAY_TOKEN_LEEWAY,
+    SL_OPTION_GATEWAY_TOKEN_SUBJECT_HEADER,
     SL_OPTION_CONSOLE_LISTEN,
     SL_OPTION_CONSOLE_READY_AGE_MAX,
     SL_OPTION_LOG_LEVEL,
@@ -57,8 +64,11 @@ enum sl_option_type {
     SL_OPTION_ADDRESS,   /* host:port */
     SL_OPTION_ADDRESSES, /* one or several */
     SL_OPTION_URL,
-    SL_OPTION_URLS,   /* one or several */
-    SL_OPTION_ORIGINS /* scheme://host[:port], one or several */
+    SL_OPTION_URLS,    /* one or several */
+    SL_OPTION_ORIGINS, /* scheme://host[:port], one or several */
+    SL_OPTION_FILES,   /* names of files, one or several */
+    SL_OPTION_TEXT,
+    SL_OPTION_SECRET /* a text that only the environment, or a file that it names, may hold */
 };
 
 struct sl_option {

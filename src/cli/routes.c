@@ -3,13 +3,14 @@
 #include <stddef.h>
 
 #include "base/memory.h"
+#include "base/parse.h"
 #include "base/url.h"
 #include "cli/suggest.h"
 #include "event/event.h"
 
 enum { ROUTE_TEXT_SIZE_MAX = 2048 };
 
-enum form { FORM_PATH, FORM_URL, FORM_TEMPLATE, FORM_POINTER, FORM_TOPIC };
+enum form { FORM_PATH, FORM_URL, FORM_TEMPLATE, FORM_POINTER, FORM_TOPIC, FORM_TOKEN, FORM_SIZE };
 
 /* A text of a route: its key, where it goes, and the form it must have. */
 struct field {
@@ -20,6 +21,8 @@ struct field {
 
 static const struct field route_fields[] = {
     {"path", offsetof(struct sl_config_route, path), FORM_PATH},
+    {"token", offsetof(struct sl_config_route, token), FORM_TOKEN},
+    {"subject", offsetof(struct sl_config_route, subject), FORM_TEMPLATE},
     {"upstream", offsetof(struct sl_config_route, upstream), FORM_URL},
 };
 static const struct field stream_fields[] = {
@@ -29,6 +32,10 @@ static const struct field stream_fields[] = {
     {"event", offsetof(struct sl_config_route, event), FORM_POINTER},
     {"version", offsetof(struct sl_config_route, version), FORM_POINTER},
     {"owner", offsetof(struct sl_config_route, owner), FORM_TEMPLATE},
+};
+
+static const struct field publish_fields[] = {
+    {"size_max", offsetof(struct sl_config_route, size_max), FORM_SIZE},
 };
 
 /* What reading a route carries along. */
@@ -46,6 +53,7 @@ static char **field_of(struct sl_config_route *route, const struct field *field)
 static const char *fault_of(enum form form, struct sl_text text)
 {
     struct sl_http_url url;
+    int64_t size;
     switch (form) {
     case FORM_PATH:
         return text.data[0] == '/' ? NULL : "a path begins with '/', as in /orders/{id}/stream";
@@ -57,11 +65,17 @@ static const char *fault_of(enum form form, struct sl_text text)
         return text.data[0] == '/' ? NULL : "a JSON pointer begins with '/', as in /version";
     case FORM_TOPIC:
         return sl_event_is_topic(text) ? NULL : "a topic is 1 to 249 of A-Z a-z 0-9 . _ -";
-    case FORM_TEMPLATE:
-        return memmem(text.data, text.size, "{token.", 7) == NULL
+    case FORM_TOKEN:
+        return sl_text_equal(text, SL_TEXT("required")) ||
+                sl_text_equal(text, SL_TEXT("optional")) || sl_text_equal(text, SL_TEXT("none"))
             ? NULL
-            : "tokens come with a later version; use {id} (a path parameter), {query.name}, "
-              "{header.name} or {cookie.name}";
+            : "it is required, optional or none";
+    case FORM_SIZE:
+        return sl_parse_size(text, &size) && size >= 1 && size <= SLUICE_PAYLOAD_SIZE_MAX
+            ? NULL
+            : "a size from 1 to 1MiB, as in 64KiB";
+    case FORM_TEMPLATE:
+        break; /* the gateway knows what a template may have */
     }
     return NULL;
 }
@@ -95,14 +109,16 @@ static void read_text(
 }
 
 static void report_unknown(struct reading *reading, const struct sl_yaml_pair *pair,
-    const struct field *fields, size_t field_count, const char *extra)
+    const struct field *fields, size_t field_count, const char *const extra[2])
 {
     struct sl_suggestion suggestion;
     sl_suggestion_init(&suggestion, pair->key);
     for (size_t i = 0; i < field_count; i++) {
         sl_suggestion_offer(&suggestion, fields[i].name);
     }
-    sl_suggestion_offer(&suggestion, extra);
+    for (size_t i = 0; i < 2 && extra[i] != NULL; i++) {
+        sl_suggestion_offer(&suggestion, extra[i]);
+    }
     sl_problems_add(reading->problems, "unknown key '%.*s' of a route in %s line %d%s%s%s",
         (int) (pair->key.size > 100 ? 100 : pair->key.size), pair->key.data, reading->file->name,
         pair->line, suggestion.best == NULL ? "" : "; did you mean '",
@@ -168,7 +184,8 @@ static void read_stream(
         if (sl_text_equal(pair.key, SL_TEXT("final"))) {
             read_finals(reading, &pair, route);
         } else if (!read_field(reading, stream_fields, field_count, &pair, route)) {
-            report_unknown(reading, &pair, stream_fields, field_count, "final");
+            report_unknown(
+                reading, &pair, stream_fields, field_count, (const char *const[2]) {"final"});
         }
     }
     if (reading->problems->count == problems_before &&
@@ -176,6 +193,56 @@ static void read_stream(
         sl_problems_add(reading->problems, "'gateway.routes' in %s line %d: a stream needs '%s', "
             "as in %s", file, stream->line, route->topic == NULL ? "topic" : "key",
             route->topic == NULL ? "topic: order.status-changed.v1" : "key: \"{id}\"");
+    }
+}
+
+static void read_topics(
+    struct reading *reading, const struct sl_yaml_pair *pair, struct sl_config_route *route)
+{
+    const char *file = reading->file->name;
+    const yaml_node_t *item;
+    for (size_t i = 0; (item = sl_yaml_item(reading->file, pair->value, i)) != NULL; i++) {
+        struct sl_text text = sl_yaml_text(item);
+        if (i == SL_ROUTE_TOPICS_MAX || !sl_event_is_topic(text)) {
+            sl_problems_add(reading->problems,
+                "'gateway.routes' in %s line %d: 'topics' takes at "
+                "most %d topics of 1 to 249 of A-Z a-z 0-9 . _ -",
+                file, sl_yaml_line(item), SL_ROUTE_TOPICS_MAX);
+            return;
+        }
+        char *copy = sl_copy_bytes(text.data, text.size);
+        if (copy == NULL) {
+            reading->is_out_of_memory = true;
+            return;
+        }
+        route->publish[route->publish_count++] = copy;
+    }
+}
+
+static void read_publish(
+    struct reading *reading, const struct sl_yaml_pair *publish, struct sl_config_route *route)
+{
+    const size_t field_count = sizeof(publish_fields) / sizeof(publish_fields[0]);
+    struct sl_yaml_pair pair;
+    size_t problems_before = reading->problems->count;
+    if (publish->value->type == YAML_MAPPING_NODE) {
+        sl_yaml_check_keys(reading->file, publish->value, reading->problems);
+        for (size_t i = 0; sl_yaml_pair(reading->file, publish->value, i, &pair); i++) {
+            if (sl_text_equal(pair.key, SL_TEXT("topics")) &&
+                pair.value->type == YAML_SEQUENCE_NODE) {
+                read_topics(reading, &pair, route);
+            } else if (!sl_text_equal(pair.key, SL_TEXT("topics")) &&
+                !read_field(reading, publish_fields, field_count, &pair, route)) {
+                report_unknown(
+                    reading, &pair, publish_fields, field_count, (const char *const[2]) {"topics"});
+            }
+        }
+    }
+    if (reading->problems->count == problems_before && route->publish_count == 0) {
+        sl_problems_add(reading->problems,
+            "'gateway.routes' in %s line %d: 'publish' takes a list "
+            "'topics' of those that may be published to, as in publish: {topics: [order.noted.v1]}",
+            reading->file->name, publish->line);
     }
 }
 
@@ -187,10 +254,13 @@ static void read_route(
     struct sl_yaml_pair pair;
     size_t problems_before = reading->problems->count;
     bool has_stream = false;
+    bool has_publish = false;
     route->line = sl_yaml_line(node);
     if (node->type != YAML_MAPPING_NODE) {
-        sl_problems_add(reading->problems, "'gateway.routes' in %s line %d: a route is a mapping "
-            "with 'path' and either 'upstream' or 'stream'", file, route->line);
+        sl_problems_add(reading->problems,
+            "'gateway.routes' in %s line %d: a route is a mapping "
+            "with 'path' and either 'upstream', 'stream' or 'publish'",
+            file, route->line);
         return;
     }
     sl_yaml_check_keys(reading->file, node, reading->problems);
@@ -198,8 +268,12 @@ static void read_route(
         if (sl_text_equal(pair.key, SL_TEXT("stream"))) {
             has_stream = true;
             read_stream(reading, &pair, route);
+        } else if (sl_text_equal(pair.key, SL_TEXT("publish"))) {
+            has_publish = true;
+            read_publish(reading, &pair, route);
         } else if (!read_field(reading, route_fields, field_count, &pair, route)) {
-            report_unknown(reading, &pair, route_fields, field_count, "stream");
+            report_unknown(reading, &pair, route_fields, field_count,
+                (const char *const[2]) {"stream", "publish"});
         }
     }
     if (reading->problems->count != problems_before) {
@@ -208,10 +282,14 @@ static void read_route(
     if (route->path == NULL) {
         sl_problems_add(reading->problems, "'gateway.routes' in %s line %d: a route needs 'path'",
             file, route->line);
-    } else if ((route->upstream != NULL) == has_stream) {
-        sl_problems_add(reading->problems, "'gateway.routes' in %s line %d: route %s has %s; give "
-            "it one of them", file, route->line, route->path,
-            has_stream ? "both 'upstream' and 'stream'" : "neither 'upstream' nor 'stream'");
+        return;
+    }
+    int kind_count = (route->upstream != NULL) + has_stream + has_publish;
+    if (kind_count != 1) {
+        sl_problems_add(reading->problems,
+            "'gateway.routes' in %s line %d: route %s has %s of "
+            "'upstream', 'stream' and 'publish'; give it one of them",
+            file, route->line, route->path, kind_count == 0 ? "none" : "more than one");
     }
 }
 
@@ -256,8 +334,14 @@ void sl_routes_deinit(struct sl_config_routes *routes)
         for (size_t j = 0; j < sizeof(stream_fields) / sizeof(stream_fields[0]); j++) {
             sl_free(*field_of(route, &stream_fields[j]));
         }
+        for (size_t j = 0; j < sizeof(publish_fields) / sizeof(publish_fields[0]); j++) {
+            sl_free(*field_of(route, &publish_fields[j]));
+        }
         for (size_t j = 0; j < route->final_count; j++) {
             sl_free(route->finals[j]);
+        }
+        for (size_t j = 0; j < route->publish_count; j++) {
+            sl_free(route->publish[j]);
         }
     }
     sl_free(routes->routes);
@@ -289,6 +373,20 @@ static void write_fields(struct sl_buffer *buffer, const struct field *fields, s
     }
 }
 
+static void write_list(
+    struct sl_buffer *buffer, int indent, const char *name, char *const *items, size_t count)
+{
+    if (count == 0) {
+        return;
+    }
+    sl_buffer_append_format(buffer, "%*s%s: [", indent, "", name);
+    for (size_t i = 0; i < count; i++) {
+        sl_buffer_append_text(buffer, i == 0 ? "" : ", ");
+        write_quoted(buffer, items[i]);
+    }
+    sl_buffer_append_text(buffer, "]\n");
+}
+
 void sl_routes_write_yaml(
     const struct sl_config_routes *routes, int indent, struct sl_buffer *buffer)
 {
@@ -296,19 +394,18 @@ void sl_routes_write_yaml(
         const struct sl_config_route *route = &routes->routes[i];
         write_fields(buffer, route_fields, sizeof(route_fields) / sizeof(route_fields[0]), route,
             indent + 2);
+        if (route->publish_count > 0) {
+            sl_buffer_append_format(buffer, "%*spublish:\n", indent + 2, "");
+            write_list(buffer, indent + 4, "topics", route->publish, route->publish_count);
+            write_fields(buffer, publish_fields, sizeof(publish_fields) / sizeof(publish_fields[0]),
+                route, indent + 4);
+        }
         if (route->topic == NULL) {
             continue;
         }
         sl_buffer_append_format(buffer, "%*sstream:\n", indent + 2, "");
         write_fields(buffer, stream_fields, sizeof(stream_fields) / sizeof(stream_fields[0]),
             route, indent + 4);
-        if (route->final_count > 0) {
-            sl_buffer_append_format(buffer, "%*sfinal: [", indent + 4, "");
-            for (size_t j = 0; j < route->final_count; j++) {
-                sl_buffer_append_text(buffer, j == 0 ? "" : ", ");
-                write_quoted(buffer, route->finals[j]);
-            }
-            sl_buffer_append_text(buffer, "]\n");
-        }
+        write_list(buffer, indent + 4, "final", route->finals, route->final_count);
     }
 }

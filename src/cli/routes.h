@@ -3,8 +3,11 @@
  *
  *     - path: /orders/{id}/stream
  *       stream: {topic: order.status-changed.v1, key: "{id}", snapshot: http://..., final: [done]}
+ *     - path: /publish/{topic}
+ *       publish: {topics: [order.noted.v1], size_max: 64KiB}
  *     - path: /orders
  *       upstream: http://127.0.0.1:9000
+ *       token: required
  *
  * This reads the form; what a path pattern or a template means is checked by the gateway.
  */
@@ -13,13 +16,15 @@
 
 #include "cli/yaml_file.h"
 
-enum { SL_ROUTES_MAX = 256, SL_ROUTE_FINALS_MAX = 32 };
+enum { SL_ROUTES_MAX = 256, SL_ROUTE_FINALS_MAX = 32, SL_ROUTE_TOPICS_MAX = 64 };
 
-/* All texts are the routes' own; NULL: not given. Either upstream or topic is set. */
+/* All texts are the routes' own; NULL: not given. One of upstream, topic and publish is set. */
 struct sl_config_route {
     int line;
     char *path;
     char *upstream;
+    char *token; /* "required", "optional" or "none" */
+    char *subject;
     char *topic;
     char *key;
     char *snapshot;
@@ -28,6 +33,9 @@ struct sl_config_route {
     char *owner;
     char *finals[SL_ROUTE_FINALS_MAX];
     size_t final_count;
+    char *publish[SL_ROUTE_TOPICS_MAX];
+    size_t publish_count; /* 0: the route publishes nothing */
+    char *size_max;       /* of what is published, as it was written */
 };
 
 struct sl_config_routes {

@@ -76,26 +76,34 @@ void sl_usage_write_command(FILE *stream, const struct sl_command *command)
 
 void sl_usage_write_keys(FILE *stream)
 {
-    fputs("Every key can stand in the YAML file of --config FILE, in the environment, or on the\n"
-          "command line as --key=value. The command line wins over the environment, the\n"
-          "environment over the file, the file over the default. `sluice config show` tells\n"
-          "which value holds and where it comes from. VARIABLE_FILE names a file that holds\n"
-          "the value (database and broker only).\n\n",
+    fputs(
+        "Every key can stand in the YAML file of --config FILE, in the environment, or on the\n"
+        "command line as --key=value. The command line wins over the environment, the\n"
+        "environment over the file, the file over the default. `sluice config show` tells\n"
+        "which value holds and where it comes from. VARIABLE_FILE names a file that holds\n"
+        "the value (database, broker and gateway.token.secret only).\n\n",
         stream);
     for (int i = 0; i < SL_OPTION_COUNT; i++) {
         write_key(stream, sl_option_of((enum sl_option_id) i));
     }
-    fputs("  gateway.routes\n"
-          "      what the gateway does with which path; in the file only, first match wins:\n"
-          "        - path: /orders/{id}/stream        # {id} is a parameter\n"
-          "          stream:\n"
-          "            topic: order.status-changed.v1 # events of this topic ...\n"
-          "            key: \"{id}\"                    # ... with this key\n"
-          "            snapshot: http://127.0.0.1:9000/orders/{id}\n"
-          "            event: /type                   # JSON pointers into snapshot and payload\n"
-          "            version: /version\n"
-          "            final: [completed, failed]     # the stream ends after one of these\n"
-          "        - path: /**                        # anything else\n"
-          "          upstream: http://127.0.0.1:9000\n",
+    fputs(
+        "  gateway.routes\n"
+        "      what the gateway does with which path; in the file only, first match wins:\n"
+        "        - path: /orders/{id}/stream        # {id} is a parameter\n"
+        "          stream:\n"
+        "            topic: order.status-changed.v1 # events of this topic ...\n"
+        "            key: \"{id}\"                    # ... with this key\n"
+        "            snapshot: http://127.0.0.1:9000/orders/{id}\n"
+        "            event: /type                   # JSON pointers into snapshot and payload\n"
+        "            version: /version\n"
+        "            final: [completed, failed]     # the stream ends after one of these\n"
+        "          token: required                  # or optional, or none\n"
+        "          subject: \"{header.x-user}\"      # who the token must be of; a template\n"
+        "        - path: /publish/{topic}           # POST ?key=...&type=...\n"
+        "          publish:\n"
+        "            topics: [order.noted.v1]       # what may be published to\n"
+        "            size_max: 64KiB                # of a body; 256KiB if it is left out\n"
+        "        - path: /**                        # anything else\n"
+        "          upstream: http://127.0.0.1:9000\n",
         stream);
 }

@@ -82,14 +82,15 @@ size_t sl_cors_add(const struct sl_gateway *gateway, const struct sl_exchange *e
     return count;
 }
 
-static void answer_preflight(const struct sl_gateway *gateway, struct sl_exchange *exchange)
+static void answer_preflight(
+    const struct sl_gateway *gateway, struct sl_exchange *exchange, const char *method)
 {
     struct sl_http1_header headers[SL_CORS_HEADERS_MAX + 3];
     size_t count = sl_cors_add(gateway, exchange, headers);
     headers[count++] =
-        (struct sl_http1_header) {SL_TEXT("Access-Control-Allow-Methods"), SL_TEXT("GET")};
+        (struct sl_http1_header) {SL_TEXT("Access-Control-Allow-Methods"), sl_text_of(method)};
     headers[count++] = (struct sl_http1_header) {SL_TEXT("Access-Control-Allow-Headers"),
-        SL_TEXT("Last-Event-ID, Authorization, Cache-Control")};
+        SL_TEXT("Last-Event-ID, Authorization, Cache-Control, Content-Type, Idempotency-Key")};
     headers[count++] =
         (struct sl_http1_header) {SL_TEXT("Access-Control-Max-Age"), SL_TEXT("600")};
     struct sl_http_response response = {
@@ -97,7 +98,8 @@ static void answer_preflight(const struct sl_gateway *gateway, struct sl_exchang
     sl_exchange_respond_with(exchange, &response, NULL, 0);
 }
 
-bool sl_cors_answer(const struct sl_gateway *gateway, struct sl_exchange *exchange)
+bool sl_cors_answer(
+    const struct sl_gateway *gateway, struct sl_exchange *exchange, const char *method)
 {
     const struct sl_http1_request *request = sl_exchange_request(exchange);
     struct sl_text origin = sl_exchange_header(exchange, "origin");
@@ -108,12 +110,30 @@ bool sl_cors_answer(const struct sl_gateway *gateway, struct sl_exchange *exchan
         if (is_own(origin, request->host)) {
             return false;
         }
-        sl_exchange_fail(exchange, 403, "pages of this origin may not read streams here");
+        sl_exchange_fail(exchange, 403, "pages of this origin may not ask here");
         return true;
     }
     if (sl_text_equal(request->method, SL_TEXT("OPTIONS"))) {
-        answer_preflight(gateway, exchange);
+        answer_preflight(gateway, exchange, method);
         return true;
     }
     return false;
+}
+
+bool sl_cors_is_known(
+    const struct sl_gateway *gateway, const struct sl_exchange *exchange, bool is_sure)
+{
+    struct sl_text origin = sl_exchange_header(exchange, "origin");
+    struct sl_text site = sl_exchange_header(exchange, "sec-fetch-site");
+    if (origin.data != NULL && is_named(gateway, origin)) {
+        return true;
+    }
+    /* The browser knows better than we what its page's own origin is: schemes count for it. */
+    if (site.data != NULL) {
+        return sl_text_equal(site, SL_TEXT("same-origin")) || sl_text_equal(site, SL_TEXT("none"));
+    }
+    if (origin.data != NULL) {
+        return is_own(origin, sl_exchange_request(exchange)->host);
+    }
+    return !is_sure;
 }

@@ -1,6 +1,7 @@
 /* The gateway as a whole: opening, choosing a route for each request, stopping. */
 #include "gateway/gateway.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,10 +9,10 @@
 #include "base/parse.h"
 #include "base/random.h"
 #include "gateway/internal.h"
-#include "wire/sse.h"
+#include "wire/json_pointer.h"
 
 /* After a restart all clients come back at once: their service must not get them all at once. */
-enum { LOG_INTERVAL_MS = 1000, SNAPSHOTS_AT_A_TIME = 64 };
+enum { LOG_INTERVAL_MS = 1000, SNAPSHOTS_AT_A_TIME = 64, TICK_MS_MAX = 1000 };
 
 uint64_t sl_gateway_jitter(struct sl_gateway *gateway, uint64_t bound)
 {
@@ -40,6 +41,31 @@ bool sl_gateway_may_log(struct sl_gateway *gateway)
     return true;
 }
 
+void sl_gateway_refuse(const struct sl_gateway *gateway, struct sl_exchange *exchange, int status,
+    const struct sl_http1_header *extra, const char *format, ...)
+{
+    char text[SLUICE_ERROR_TEXT_SIZE];
+    struct sl_buffer body;
+    struct sl_http1_header headers[SL_CORS_HEADERS_MAX + 2] = {
+        {SL_TEXT("Content-Type"), SL_TEXT("application/json")}};
+    struct sl_http_response response = {.status = status, .headers = headers, .header_count = 1};
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (extra != NULL) {
+        headers[response.header_count++] = *extra;
+    }
+    response.header_count += sl_cors_add(gateway, exchange, &headers[response.header_count]);
+    sl_buffer_init(&body, 8 * sizeof(text));
+    sl_buffer_append_text(&body, "{\"error\": ");
+    (void) !sl_json_append_string(&body, sl_text_of(text));
+    sl_buffer_append_text(&body, "}\n");
+    sl_exchange_respond_with(
+        exchange, &response, body.data == NULL ? "" : body.data, body.is_failed ? 0 : body.size);
+    sl_buffer_deinit(&body);
+}
+
 static int64_t or_default(int64_t value, int64_t fallback)
 {
     return value > 0 ? value : fallback;
@@ -62,11 +88,16 @@ static void apply_defaults(struct sl_gateway_options *options)
         options->queue_budget == 0 ? 64U * 1024 * 1024 : options->queue_budget;
 }
 
-/* What is wrong with a path whoever reads it next, or NULL. */
-static const char *fault_of_path(struct sl_text path)
+/*
+ * What is wrong with a path whoever reads it next, or NULL. `is_guarded`: some routes ask for
+ * tokens, so a path must not mean one route here and another one's to an upstream that tidies it
+ * up.
+ */
+static const char *fault_of_path(struct sl_text path, bool is_guarded)
 {
     char decoded[SL_HTTP1_LINE_SIZE_MAX];
     size_t size = 0;
+    bool has_slash = false;
     for (size_t i = 0; i < path.size && size < sizeof(decoded); i++) {
         uint64_t byte = (unsigned char)path.data[i];
         if (byte == '%') {
@@ -74,15 +105,23 @@ static const char *fault_of_path(struct sl_text path)
                 return "the path has a % without two hexadecimal digits behind it";
             }
             i += 2;
+            has_slash = has_slash || byte == '/';
         }
         decoded[size++] = (char)byte;
     }
     if (!sl_text_is_clean_utf8((struct sl_text){decoded, size})) {
         return "the path is no UTF-8, or has control characters in it";
     }
-    return sl_path_has_dots(path) ? "the path has a segment . or .., which could mean another "
-                                    "path to whoever reads it next"
-                                  : NULL;
+    if (is_guarded &&
+        (has_slash || memmem(decoded, size, "//", 2) != NULL ||
+            memchr(decoded, '\\', size) != NULL)) {
+        return "the path has an empty segment, an encoded / or a \\, which could mean another path "
+               "to whoever reads it next";
+    }
+    return sl_path_has_dots(path) || sl_path_has_dots((struct sl_text) {decoded, size})
+        ? "the path has a segment . or .., which could mean another "
+          "path to whoever reads it next"
+        : NULL;
 }
 
 static void on_request(void *context, struct sl_exchange *exchange)
@@ -90,7 +129,7 @@ static void on_request(void *context, struct sl_exchange *exchange)
     struct sl_gateway *gateway = context;
     const struct sl_http1_request *request = sl_exchange_request(exchange);
     struct sl_match match;
-    const char *fault = fault_of_path(request->path);
+    const char *fault = fault_of_path(request->path, gateway->gate.keys.count > 0);
     if (fault != NULL) {
         sl_exchange_fail(exchange, 400, "%s", fault);
         return;
@@ -106,6 +145,8 @@ static void on_request(void *context, struct sl_exchange *exchange)
                 exchange, 400, "a part of the path holds a byte that it must not hold");
         } else if (route->stream != NULL) {
             sl_stream_open(gateway, route, exchange);
+        } else if (route->publish != NULL) {
+            sl_publish_open(gateway, route, exchange);
         } else {
             sl_proxy_open(gateway, route, exchange);
         }
@@ -114,15 +155,37 @@ static void on_request(void *context, struct sl_exchange *exchange)
     sl_exchange_fail(exchange, 404, "no route of this gateway leads there");
 }
 
-int sl_gateway_check_routes(
-    const struct sl_route *routes, size_t count, struct sluice_error *error)
+/* Whether a route has what it needs of the rest of the gateway. */
+static int check_route(const struct sl_gateway *gateway, const struct sl_compiled_route *route,
+    struct sluice_error *error)
 {
-    int result = 0;
-    for (size_t i = 0; i < count && result == 0; i++) {
+    if (route->token != SL_TOKEN_NONE && gateway->gate.keys.count == 0) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+            "route %s: it needs tokens, and there is no key to check them with: set "
+            "`gateway.token.key_files` or SLUICE_GATEWAY_TOKEN_SECRET",
+            route->path);
+    }
+    return 0;
+}
+
+int sl_gateway_check(const struct sl_gateway_options *options, struct sluice_error *error)
+{
+    struct sl_gateway *gateway = sl_allocate(sizeof(*gateway));
+    if (gateway == NULL) {
+        return sl_fail_memory(error, "the gateway");
+    }
+    int result = sl_access_open(gateway, options->token, error);
+    result = result == 0 ? sl_cors_open(gateway, options->origins, options->origin_count, error)
+                         : result;
+    for (size_t i = 0; i < options->route_count && result == 0; i++) {
         struct sl_compiled_route compiled;
-        result = sl_route_compile(&routes[i], &compiled, error);
+        result = sl_route_compile(&options->routes[i], &compiled, error);
+        result = result == 0 ? check_route(gateway, &compiled, error) : result;
         sl_route_deinit(&compiled);
     }
+    sl_access_close(gateway);
+    sl_cors_close(gateway);
+    sl_free(gateway);
     return result;
 }
 
@@ -169,6 +232,14 @@ static int compile_routes(struct sl_gateway *gateway, const struct sl_gateway_op
             return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
                 "route %s: a stream needs a broker: set `broker`, as local:events.db",
                 route->path);
+        }
+        if (route->publish != NULL && gateway->publisher == NULL) {
+            return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+                "route %s: publishing needs a broker: set `broker`, as local:events.db",
+                route->path);
+        }
+        if (check_route(gateway, route, error) != 0) {
+            return -1;
         }
         if (route->stream != NULL && join_topic(gateway, route, error) != 0) {
             return -1;
@@ -227,6 +298,7 @@ static void free_gateway(struct sl_gateway *gateway)
     }
     sl_free(gateway->routes);
     sl_cors_close(gateway);
+    sl_access_close(gateway);
     sl_frame_unref(gateway->heartbeat);
     sl_free(gateway);
     if (on_stopped != NULL) {
@@ -253,6 +325,9 @@ static void close_rest(void *context)
     gateway->server = NULL;
     sl_feed_close(gateway->feed);
     gateway->feed = NULL;
+    sl_broker_close(gateway->publisher);
+    gateway->publisher = NULL;
+    sl_publishes_free(gateway);
     sl_http_client_close(gateway->client);
     sl_http_client_close(gateway->snapshots);
     uv_close((uv_handle_t *) &gateway->timer, on_timer_closed);
@@ -262,7 +337,8 @@ static void on_tick(uv_timer_t *timer)
 {
     struct sl_gateway *gateway = timer->data;
     sl_streams_tick(gateway);
-    if (gateway->streams == NULL) {
+    sl_publishes_tick(gateway);
+    if (gateway->streams == NULL && gateway->publishes == NULL) {
         uv_timer_stop(timer);
     }
 }
@@ -270,7 +346,8 @@ static void on_tick(uv_timer_t *timer)
 static int start_timer(struct sl_gateway *gateway)
 {
     int64_t tick_ms = gateway->options.heartbeat_ms / (SL_WHEEL_SLOTS - 4);
-    tick_ms = tick_ms < 5 ? 5 : tick_ms;
+    /* Streams whose token ends are not to wait for a heartbeat. */
+    tick_ms = tick_ms < 5 ? 5 : tick_ms > TICK_MS_MAX ? TICK_MS_MAX : tick_ms;
     uv_timer_init(gateway->loop, &gateway->timer);
     gateway->timer.data = gateway;
     gateway->handle_count = 1;
@@ -286,7 +363,12 @@ static int open_parts(struct sl_gateway *gateway, const struct sl_gateway_option
     if (gateway->heartbeat == NULL) {
         return sl_fail_memory(error, "the gateway");
     }
+    if (gateway->publisher != NULL &&
+        sl_broker_attach(gateway->publisher, gateway->loop, error) != 0) {
+        return -1;
+    }
     if (sl_cors_open(gateway, options->origins, options->origin_count, error) != 0 ||
+        sl_access_open(gateway, options->token, error) != 0 ||
         compile_routes(gateway, options, error) != 0 || open_clients(gateway, error) != 0 ||
         (gateway->topics != NULL && sl_feed_open(gateway, error) != 0)) {
         return -1;
@@ -294,14 +376,16 @@ static int open_parts(struct sl_gateway *gateway, const struct sl_gateway_option
     return open_server(gateway, &gateway->options, error);
 }
 
-int sl_gateway_open(uv_loop_t *loop, struct sl_broker *broker,
+int sl_gateway_open(uv_loop_t *loop, struct sl_broker *broker, struct sl_broker *take_publisher,
     const struct sl_gateway_options *options, struct sl_gateway **ret_gateway,
     struct sluice_error *error)
 {
     struct sl_gateway *gateway = sl_allocate(sizeof(*gateway));
     if (gateway == NULL) {
+        sl_broker_close(take_publisher);
         return sl_fail_memory(error, "the gateway");
     }
+    gateway->publisher = take_publisher;
     gateway->loop = loop;
     gateway->broker = broker;
     gateway->options = *options;
@@ -315,6 +399,7 @@ int sl_gateway_open(uv_loop_t *loop, struct sl_broker *broker,
     gateway->options.listen = NULL;
     gateway->options.routes = NULL;
     gateway->options.origins = NULL;
+    gateway->options.token = NULL;
     *ret_gateway = gateway;
     return 0;
 }

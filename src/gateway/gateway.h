@@ -30,7 +30,10 @@
 
 struct sl_gateway;
 
-/* What a stream route tells. Templates: {name} of the path, {query.x}, {header.x}, {cookie.x}. */
+/*
+ * What a stream route tells. Templates: {name} of the path, {query.x}, {header.x}, {cookie.x}, and
+ * {token.sub} or another claim of the token.
+ */
 struct sl_stream_options {
     const char *topic;
     const char *key;      /* template: which key the client hears of */
@@ -42,10 +45,47 @@ struct sl_stream_options {
     const char *owner; /* template; NULL: any number of viewers */
 };
 
+/* What a publish route takes: the topic is the path's parameter {topic}, or the only one. */
+struct sl_publish_options {
+    const char *const *topics; /* those that may be published to */
+    size_t topic_count;
+    size_t size_max; /* of a payload; 0: 256 KiB */
+};
+
+/* Whether requests of a route need a token. */
+enum sl_token_mode {
+    SL_TOKEN_BY_KIND, /* required where it is published, or where a template asks for it; else none
+                       */
+    SL_TOKEN_NONE,
+    SL_TOKEN_OPTIONAL, /* one that is there must be good */
+    SL_TOKEN_REQUIRED
+};
+
 struct sl_route {
     const char *path; /* "/orders/{id}/stream"; a last segment of two stars is any rest */
     const char *upstream; /* "http://host:port" with an optional prefix, or NULL */
-    const struct sl_stream_options *stream; /* or NULL; exactly one of the two */
+    const struct sl_stream_options *stream;   /* or NULL */
+    const struct sl_publish_options *publish; /* or NULL; exactly one of the three */
+    enum sl_token_mode token;
+    const char *subject; /* template: the subject that the token must have; NULL: any */
+};
+
+/* A key's file, read. */
+struct sl_token_file {
+    const char *name; /* for messages */
+    struct sl_text contents;
+};
+
+/* How tokens are checked; see gateway/token.h. */
+struct sl_token_options {
+    const char *secret; /* of HS256; NULL: none */
+    const struct sl_token_file *files;
+    size_t file_count;
+    const char *audience;       /* must be set */
+    const char *issuer;         /* NULL: any */
+    const char *cookie;         /* which cookie may bring a token; NULL: none */
+    const char *subject_header; /* tells upstreams whose token it is; NULL: "Sluice-Subject" */
+    int64_t leeway_ms;
 };
 
 /* All borrowed for the call of sl_gateway_open. 0 takes the default that is written behind. */
@@ -67,6 +107,7 @@ struct sl_gateway_options {
     int64_t snapshot_timeout_ms;  /* 5 s */
     int64_t upstream_timeout_ms;  /* 60 s from a request's end to its answer's head */
     int64_t connect_timeout_ms;   /* 5 s */
+    const struct sl_token_options *token; /* NULL: no tokens are taken */
 };
 
 struct sl_gateway_stats {
@@ -85,6 +126,13 @@ struct sl_gateway_stats {
     uint64_t refused_over;      /* 204: the client had heard the end */
     uint64_t refused_budget;
     uint64_t refused_by_upstream; /* 401, 403, 404 and the like */
+    uint64_t ended_expired;       /* the token's time was over */
+    uint64_t refused_token;       /* 401, on any route */
+    uint64_t refused_subject;     /* 403: the token is another's */
+    uint64_t refused_origin;      /* 403: a foreign page with a cookie's token */
+    uint64_t published;           /* 202: the event is in the broker */
+    uint64_t publish_refused;     /* 4xx */
+    uint64_t publish_failed;      /* 503 */
     uint64_t events_received;     /* records of the topics */
     uint64_t events_unusable;     /* records without key, pointer or JSON */
     uint64_t events_delivered;    /* summed over the streams */
@@ -114,20 +162,23 @@ struct sl_stream_info {
 /**
  * Open a gateway: check the routes, listen, begin to read the topics.
  *
- * `broker` is borrowed until the gateway has stopped; it may be NULL if no route is a stream. On
+ * `broker` is borrowed until the gateway has stopped; it may be NULL if no route is a stream.
+ * `take_publisher` is another one, which events that are published here go to, and is closed by the
+ * gateway; NULL if no route publishes. On
  * success `*ret_gateway` is the caller's, to be ended with sl_gateway_stop. SLUICE_INVALID names
  * the route and what is wrong with it; else as listening and the broker answer. After a failure the
  * loop must turn once more, to close what had been opened.
  */
-int sl_gateway_open(uv_loop_t *loop, struct sl_broker *broker,
+int sl_gateway_open(uv_loop_t *loop, struct sl_broker *broker, struct sl_broker *take_publisher,
     const struct sl_gateway_options *options, struct sl_gateway **ret_gateway,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * Check routes as sl_gateway_open does, without opening anything. For `config lint`.
+ * Check routes, origins and keys as sl_gateway_open does, without opening anything. For `config
+ * lint`.
  */
-int sl_gateway_check_routes(const struct sl_route *routes, size_t count,
-    struct sluice_error *error) __attribute__((warn_unused_result));
+int sl_gateway_check(const struct sl_gateway_options *options, struct sluice_error *error)
+    __attribute__((warn_unused_result));
 
 /**
  * The address bound for `options.listen[index]`, as "http://127.0.0.1:8080"; the gateway's. NULL

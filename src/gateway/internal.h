@@ -8,6 +8,7 @@
 #include "gateway/hub.h"
 #include "gateway/route.h"
 #include "gateway/session.h"
+#include "gateway/token.h"
 #include "http/client.h"
 
 enum {
@@ -21,6 +22,7 @@ enum {
 
 struct sl_feed;
 struct sl_stream;
+struct sl_publish;
 struct sl_snapshot_call;
 
 /* A topic as routes with the same rules see it. */
@@ -31,9 +33,23 @@ struct sl_topic {
     struct sl_hub hub;
 };
 
+/* How tokens are checked; texts are its own. */
+struct sl_token_gate {
+    struct sl_token_keys keys; /* none: no tokens are taken */
+    struct sl_token_rules rules;
+    char *audience;
+    char *issuer;         /* or NULL */
+    char *cookie;         /* or NULL */
+    char *subject_header; /* always set */
+};
+
 struct sl_gateway {
     uv_loop_t *loop;
     struct sl_broker *broker;
+    struct sl_broker *publisher; /* owned; or NULL */
+    struct sl_token_gate gate;
+    struct sl_publish *publishes; /* whose events are with the broker */
+    size_t publish_bytes;
     struct sl_gateway_options options; /* with defaults; its lists are not kept */
     struct sl_http_server *server;
     struct sl_http_client *client;    /* of the proxy */
@@ -74,6 +90,55 @@ int64_t sl_gateway_retry_ms(struct sl_gateway *gateway);
 bool sl_gateway_may_log(struct sl_gateway *gateway);
 
 /**
+ * Answer with `{"error": "..."}` and what lets a page of another origin read it. `extra` (may be
+ * NULL) is one more field.
+ */
+void sl_gateway_refuse(const struct sl_gateway *gateway, struct sl_exchange *exchange, int status,
+    const struct sl_http1_header *extra, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/**
+ * Take the keys and rules of tokens; `options` may be NULL: none are taken.
+ */
+int sl_access_open(struct sl_gateway *gateway, const struct sl_token_options *options,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Forget them. Fine on a gateway that never had any.
+ */
+void sl_access_close(struct sl_gateway *gateway);
+
+/**
+ * Whether the request may use the route: its token is good where one is needed, the token's subject
+ * is the one that the route asks for, and no foreign page is behind a cookie. False: the request
+ * was answered, 401 or 403. On true `ret_token` is the caller's to deinit; it may be none.
+ */
+bool sl_access_allow(struct sl_gateway *gateway, const struct sl_compiled_route *route,
+    struct sl_exchange *exchange, struct sl_token *ret_token);
+
+/**
+ * Whether a field is the one that tells an upstream whose token it is, which no client may send.
+ * A '_' for a '-' makes no difference, as it makes none to many upstreams.
+ */
+bool sl_access_is_subject_field(const struct sl_gateway *gateway, struct sl_text name);
+
+/**
+ * Answer a request to a publish route.
+ */
+void sl_publish_open(
+    struct sl_gateway *gateway, struct sl_compiled_route *route, struct sl_exchange *exchange);
+
+/**
+ * Answer the requests whose events are with the broker for too long.
+ */
+void sl_publishes_tick(struct sl_gateway *gateway);
+
+/**
+ * The broker is closed: forget what is left.
+ */
+void sl_publishes_free(struct sl_gateway *gateway);
+
+/**
  * Answer a request to a stream route.
  */
 void sl_stream_open(struct sl_gateway *gateway, struct sl_compiled_route *route,
@@ -91,9 +156,18 @@ int sl_cors_open(struct sl_gateway *gateway, const char *const *origins, size_t 
 void sl_cors_close(struct sl_gateway *gateway);
 
 /**
- * Answer a preflight, or refuse a page of a foreign origin. True if the request was answered.
+ * Answer a preflight for `method`, or refuse a page of a foreign origin. True if the request was
+ * answered.
  */
-bool sl_cors_answer(const struct sl_gateway *gateway, struct sl_exchange *exchange);
+bool sl_cors_answer(
+    const struct sl_gateway *gateway, struct sl_exchange *exchange, const char *method);
+
+/**
+ * Whether a page of the gateway's own origin, or of one that is named, has sent the request.
+ * `is_sure`: what does not say where it comes from has not.
+ */
+bool sl_cors_is_known(
+    const struct sl_gateway *gateway, const struct sl_exchange *exchange, bool is_sure);
 
 /**
  * Fill in the fields that let the request's page read the answer; returns how many. Their values
@@ -129,16 +203,21 @@ struct sl_snapshot_handlers {
     void (*on_unavailable)(void *context, const char *why);
 };
 
+/* What is asked for, and for whom; borrowed for the call. */
+struct sl_snapshot_request {
+    struct sl_text target;
+    const struct sl_http1_request *request;
+    struct sl_text subject; /* of the client's token; empty: none */
+};
+
 /**
  * Ask the route's snapshot URL for the present state, on behalf of a request.
  *
- * `target` and `request` are borrowed for the call. On success `*ret_call` is valid until a handler
- * is called or it is cancelled.
+ * On success `*ret_call` is valid until a handler is called or it is cancelled.
  */
 int sl_snapshot_start(struct sl_gateway *gateway, const struct sl_compiled_route *route,
-    struct sl_text target, const struct sl_http1_request *request,
-    const struct sl_snapshot_handlers *handlers, void *context,
-    struct sl_snapshot_call **ret_call, struct sluice_error *error)
+    const struct sl_snapshot_request *request, const struct sl_snapshot_handlers *handlers,
+    void *context, struct sl_snapshot_call **ret_call, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
 /**

@@ -55,22 +55,36 @@ static bool is_ours(struct sl_text name)
     return is_one_of(name, names, sizeof(names) / sizeof(names[0]));
 }
 
-static size_t collect_headers(const struct sl_compiled_route *route,
-    const struct sl_http1_request *request, const char *client, struct sl_http1_header *headers)
+/* What is said to the upstream: the route, the request, who sends it. */
+struct forward {
+    const struct sl_compiled_route *route;
+    const struct sl_http1_request *request;
+    const char *client;
+    struct sl_text subject; /* of its token; empty: none */
+};
+
+static size_t collect_headers(const struct sl_gateway *gateway, const struct forward *forward,
+    struct sl_http1_header *headers)
 {
+    const struct sl_compiled_route *route = forward->route;
+    const struct sl_http1_request *request = forward->request;
     size_t count = 0;
     headers[count++] =
         (struct sl_http1_header) {SL_TEXT("Host"), sl_text_of(route->target.authority)};
     for (size_t i = 0; i < request->header_count; i++) {
         struct sl_text name = request->headers[i].name;
-        if (!is_ours(name) &&
+        if (!is_ours(name) && !sl_access_is_subject_field(gateway, name) &&
             !sl_proxy_is_hop_field(request->headers, request->header_count, name)) {
             headers[count++] = request->headers[i];
         }
     }
     headers[count++] =
-        (struct sl_http1_header) {SL_TEXT("X-Forwarded-For"), sl_text_of(client)};
+        (struct sl_http1_header) {SL_TEXT("X-Forwarded-For"), sl_text_of(forward->client)};
     headers[count++] = (struct sl_http1_header) {SL_TEXT("X-Forwarded-Proto"), SL_TEXT("http")};
+    if (forward->subject.size > 0) {
+        headers[count++] =
+            (struct sl_http1_header) {sl_text_of(gateway->gate.subject_header), forward->subject};
+    }
     if (request->host.size > 0) {
         headers[count++] = (struct sl_http1_header) {SL_TEXT("X-Forwarded-Host"), request->host};
     }
@@ -238,13 +252,14 @@ static const struct sl_call_handlers call_handlers = {
     .on_fail = on_upstream_fail,
 };
 
-static int start_call(struct sl_proxy *proxy, const struct sl_compiled_route *route,
-    const struct sl_http1_request *request, struct sluice_error *error)
+static int start_call(
+    struct sl_proxy *proxy, const struct forward *forward, struct sluice_error *error)
 {
+    const struct sl_compiled_route *route = forward->route;
+    const struct sl_http1_request *request = forward->request;
     struct sl_http1_header headers[HEADERS_MAX];
     struct sl_buffer target;
-    size_t count =
-        collect_headers(route, request, sl_exchange_client(proxy->exchange), headers);
+    size_t count = collect_headers(proxy->gateway, forward, headers);
     int64_t body_length = request->framing == SL_HTTP1_CHUNKED ? -1
                           : request->framing == SL_HTTP1_LENGTH
                               ? (int64_t) request->content_length
@@ -274,8 +289,13 @@ void sl_proxy_open(struct sl_gateway *gateway, struct sl_compiled_route *route,
     struct sl_exchange *exchange)
 {
     struct sluice_error error;
+    struct sl_token token = {0};
+    if (!sl_access_allow(gateway, route, exchange, &token)) {
+        return;
+    }
     struct sl_proxy *proxy = sl_allocate(sizeof(*proxy));
     if (proxy == NULL) {
+        sl_token_deinit(&token);
         sl_exchange_fail(exchange, 503, "out of memory for the request");
         return;
     }
@@ -284,8 +304,11 @@ void sl_proxy_open(struct sl_gateway *gateway, struct sl_compiled_route *route,
     gateway->stats.proxied++;
     gateway->stats.proxy_requests++;
     sl_exchange_set_handlers(exchange, &exchange_handlers, proxy);
-    if (start_call(proxy, route, sl_exchange_request(exchange), &error) != 0) {
+    struct forward forward = {
+        route, sl_exchange_request(exchange), sl_exchange_client(exchange), token.subject};
+    if (start_call(proxy, &forward, &error) != 0) {
         gateway->stats.proxy_upstream_failed++;
         sl_exchange_fail(exchange, 502, "%s", error.text);
     }
+    sl_token_deinit(&token);
 }

@@ -7,7 +7,7 @@
 #include "event/event.h"
 #include "wire/json_pointer.h"
 
-enum { FINAL_STATUSES_MAX = 64 };
+enum { FINAL_STATUSES_MAX = 64, PUBLISH_TOPICS_MAX = 64, PUBLISH_SIZE = 256 * 1024 };
 
 /* Put "route PATH: WHAT: " before an error's text. */
 static int name_route(const char *path, const char *what, struct sluice_error *error)
@@ -188,6 +188,82 @@ static int compile_stream(const struct sl_stream_options *options,
     return 0;
 }
 
+static int compile_publish(const struct sl_publish_options *options,
+    struct sl_compiled_route *route, struct sluice_error *error)
+{
+    struct sl_publish_route *publish = route->publish = sl_allocate(sizeof(*publish));
+    if (publish == NULL) {
+        return sl_fail_memory(error, "a route");
+    }
+    publish->topics = sl_allocate((options->topic_count + 1) * sizeof(char *));
+    if (publish->topics == NULL) {
+        return sl_fail_memory(error, "a route");
+    }
+    if (options->topic_count == 0 || options->topic_count > PUBLISH_TOPICS_MAX) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+            "topics: name 1 to %d topics that may be published to", PUBLISH_TOPICS_MAX);
+    }
+    for (size_t i = 0; i < options->topic_count; i++) {
+        if (!sl_event_is_topic(sl_text_of(options->topics[i]))) {
+            return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+                "topics: \"%s\" is no topic's name (1 to 249 of A-Z a-z 0-9 . _ -)",
+                options->topics[i]);
+        }
+        if (copy(options->topics[i], &publish->topics[i], error) != 0) {
+            return -1;
+        }
+        publish->topic_count++;
+    }
+    for (size_t i = 0; i < route->pattern.name_count; i++) {
+        if (sl_text_equal(route->pattern.names[i], SL_TEXT("topic"))) {
+            publish->topic_index = i;
+            publish->has_parameter = true;
+        }
+    }
+    if (!publish->has_parameter && publish->topic_count > 1) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+            "with several topics the path must say which one: /publish/{topic}");
+    }
+    publish->size_max = options->size_max == 0 ? PUBLISH_SIZE : options->size_max;
+    if (publish->size_max > SLUICE_PAYLOAD_SIZE_MAX) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+            "size_max: a payload has at most %d bytes", SLUICE_PAYLOAD_SIZE_MAX);
+    }
+    return 0;
+}
+
+/* Who may come: after the rest of the route, whose templates may ask for a token. */
+static int compile_access(
+    const struct sl_route *options, struct sl_compiled_route *route, struct sluice_error *error)
+{
+    const struct sl_stream_route *stream = route->stream;
+    if (compile_template(route, "subject", options->subject, &route->subject_text, &route->subject,
+            error) != 0) {
+        return -1;
+    }
+    if (sl_template_needs_token(&route->subject)) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+            "route %s: subject: say what the token's subject must be, as \"{user}\"; the token "
+            "cannot be compared with itself",
+            route->path);
+    }
+    bool is_needed = route->subject_text != NULL ||
+        (stream != NULL &&
+            (sl_template_needs_token(&stream->key) || sl_template_needs_token(&stream->owner) ||
+                sl_template_needs_token(&stream->snapshot)));
+    route->token = options->token;
+    if (options->token == SL_TOKEN_BY_KIND) {
+        bool is_required = is_needed || route->publish != NULL;
+        route->token = is_required ? SL_TOKEN_REQUIRED : SL_TOKEN_NONE;
+    }
+    if (is_needed && route->token != SL_TOKEN_REQUIRED) {
+        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
+            "route %s: %s needs a token: leave `token` out, or make it `required`", route->path,
+            route->subject_text != NULL ? "subject" : "a template with {token. }");
+    }
+    return 0;
+}
+
 int sl_route_compile(const struct sl_route *route, struct sl_compiled_route *ret_route,
     struct sluice_error *error)
 {
@@ -199,17 +275,29 @@ int sl_route_compile(const struct sl_route *route, struct sl_compiled_route *ret
     if (sl_pattern_parse(sl_text_of(ret_route->path), &ret_route->pattern, error) != 0) {
         return name_route(path, "path", error);
     }
-    if ((route->upstream == NULL) == (route->stream == NULL)) {
+    if ((route->upstream != NULL) + (route->stream != NULL) + (route->publish != NULL) != 1) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "route %s: a route has either `upstream` or `stream`", path);
+            "route %s: a route has either `upstream` or `stream` or `publish`", path);
     }
-    if (route->stream != NULL) {
-        return compile_stream(route->stream, ret_route, error);
+    if (route->stream != NULL && compile_stream(route->stream, ret_route, error) != 0) {
+        return -1;
     }
-    if (compile_upstream(route->upstream, &ret_route->target, error) != 0) {
+    if (route->publish != NULL && compile_publish(route->publish, ret_route, error) != 0) {
+        return name_route(path, "publish", error);
+    }
+    if (route->upstream != NULL &&
+        compile_upstream(route->upstream, &ret_route->target, error) != 0) {
         return name_route(path, "upstream", error);
     }
-    return 0;
+    return compile_access(route, ret_route, error);
+}
+
+static void free_texts(char **texts)
+{
+    for (size_t i = 0; texts != NULL && texts[i] != NULL; i++) {
+        sl_free(texts[i]);
+    }
+    sl_free(texts);
 }
 
 void sl_route_deinit(struct sl_compiled_route *route)
@@ -219,12 +307,13 @@ void sl_route_deinit(struct sl_compiled_route *route)
     sl_free(route->target.host);
     sl_free(route->target.authority);
     sl_free(route->target.prefix);
+    sl_free(route->subject_text);
+    if (route->publish != NULL) {
+        free_texts(route->publish->topics);
+        sl_free(route->publish);
+    }
     if (stream != NULL) {
-        for (size_t i = 0; stream->final_statuses != NULL && stream->final_statuses[i] != NULL;
-             i++) {
-            sl_free(stream->final_statuses[i]);
-        }
-        sl_free(stream->final_statuses);
+        free_texts(stream->final_statuses);
         sl_free(stream->topic_name);
         sl_free(stream->key_text);
         sl_free(stream->snapshot_text);

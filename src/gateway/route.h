@@ -35,11 +35,23 @@ struct sl_stream_route {
     struct sl_topic *topic; /* the gateway's; set by the feed */
 };
 
+struct sl_publish_route {
+    char **topics; /* ends with NULL */
+    size_t topic_count;
+    size_t size_max;
+    size_t topic_index; /* of the path's parameter that names the topic */
+    bool has_parameter; /* false: there is one topic */
+};
+
 struct sl_compiled_route {
     char *path;
     struct sl_pattern pattern;
-    struct sl_target target;        /* the upstream, or the snapshots' */
-    struct sl_stream_route *stream; /* NULL: the route forwards */
+    struct sl_target target;          /* the upstream, or the snapshots' */
+    struct sl_stream_route *stream;   /* NULL: no stream */
+    struct sl_publish_route *publish; /* NULL: nothing is published; with both NULL it forwards */
+    enum sl_token_mode token;         /* never SL_TOKEN_BY_KIND */
+    char *subject_text;               /* or NULL */
+    struct sl_template subject;
 };
 
 /**

@@ -68,13 +68,13 @@ static const struct sl_call_handlers handlers = {
 };
 
 int sl_snapshot_start(struct sl_gateway *gateway, const struct sl_compiled_route *route,
-    struct sl_text target, const struct sl_http1_request *request,
-    const struct sl_snapshot_handlers *snapshot_handlers, void *context,
-    struct sl_snapshot_call **ret_call, struct sluice_error *error)
+    const struct sl_snapshot_request *asked, const struct sl_snapshot_handlers *snapshot_handlers,
+    void *context, struct sl_snapshot_call **ret_call, struct sluice_error *error)
 {
+    const struct sl_http1_request *request = asked->request;
     /* Who asks decides what may be seen: the fields that say who asks go along. */
     static const char *const passed[] = {"authorization", "cookie", "accept-language"};
-    struct sl_http1_header headers[6] = {
+    struct sl_http1_header headers[7] = {
         {SL_TEXT("Host"), sl_text_of(route->target.authority)},
         {SL_TEXT("Accept"), SL_TEXT("application/json")},
         {SL_TEXT("Cache-Control"), SL_TEXT("no-cache")},
@@ -87,6 +87,10 @@ int sl_snapshot_start(struct sl_gateway *gateway, const struct sl_compiled_route
             headers[count++] = (struct sl_http1_header) {name, value};
         }
     }
+    if (asked->subject.size > 0) {
+        headers[count++] =
+            (struct sl_http1_header) {sl_text_of(gateway->gate.subject_header), asked->subject};
+    }
     struct sl_snapshot_call *snapshot = sl_allocate(sizeof(*snapshot));
     if (snapshot == NULL) {
         return sl_fail_memory(error, "a snapshot");
@@ -98,7 +102,7 @@ int sl_snapshot_start(struct sl_gateway *gateway, const struct sl_compiled_route
         .host = sl_text_of(route->target.host),
         .port = route->target.port,
         .method = SL_TEXT("GET"),
-        .target = target,
+        .target = asked->target,
         .headers = headers,
         .header_count = count,
         .handlers = &handlers,

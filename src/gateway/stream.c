@@ -1,8 +1,9 @@
 /*
- * One stream: a client that hears of one key. Decisions are the session's (session.h); here are
- * the request, the permission (by the snapshot's status), the exchange and the heartbeats.
+ * One stream's way: a client that hears of one key. Decisions are the session's (session.h); here
+ * are the permission (by the snapshot's status) and the exchange; its beginning is in
+ * stream_open.c.
  *
- *     request -> final or replaced id? 204 -> feed ready? -> registered in the hub
+ *     request -> token? -> final or replaced id? 204 -> feed ready? -> registered in the hub
  *             -> snapshot's answer: 4xx is passed on, none: `unavailable` -> live -> over
  *
  * A client that resumes gets no snapshot, but the snapshot's URL is asked all the same: it alone
@@ -16,7 +17,7 @@
 #include "gateway/stream.h"
 #include "wire/sse.h"
 
-enum { KEY_SIZE_MAX = 4096, TARGET_SIZE_MAX = 8192, SEND_BUFFER_SIZE = 64 * 1024 };
+enum { TARGET_SIZE_MAX = 8192, SEND_BUFFER_SIZE = 64 * 1024 };
 
 static int64_t now_of(const struct sl_gateway *gateway)
 {
@@ -52,6 +53,8 @@ static int start_response(struct sl_stream *stream)
     if (sl_exchange_start(stream->exchange, &response) != 0) {
         return -1;
     }
+    /* As the request, the claims are not needed any more: a stream is to cost little. */
+    sl_token_deinit(&stream->token);
     stream->is_started = true;
     stream->sent_ms = now_of(stream->gateway);
     sl_exchange_mark_stream(stream->exchange, SEND_BUFFER_SIZE);
@@ -96,8 +99,7 @@ static void note_lagged(struct sl_session *session)
     ((struct sl_stream *) session)->gateway->stats.lagged++;
 }
 
-/* The last thing that this side does with the exchange, but for what on_close does. */
-static void finish(struct sl_stream *stream, enum sl_stream_end end)
+void sl_stream_finish(struct sl_stream *stream, enum sl_stream_end end)
 {
     stream->end = (uint8_t) end;
     sl_snapshot_cancel(stream->snapshot);
@@ -116,10 +118,10 @@ static void end_session(struct sl_session *session, enum sl_session_end end)
         [SL_SESSION_REPLACED] = SL_END_REPLACED,
         [SL_SESSION_LOST] = SL_END_LOST,
     };
-    finish((struct sl_stream *) session, ends[end]);
+    sl_stream_finish((struct sl_stream *) session, ends[end]);
 }
 
-static const struct sl_session_sink sink = {
+const struct sl_session_sink sl_stream_sink = {
     .send = send_frame,
     .queued = queued_of,
     .drop_queued = drop_queued,
@@ -127,14 +129,13 @@ static const struct sl_session_sink sink = {
     .on_lagged = note_lagged,
 };
 
-/* Send a control event that is no business of the session's, and end. */
 void sl_stream_end_with(struct sl_stream *stream, const char *name, const char *reason,
     const struct sl_event_id *id, int64_t retry_ms, enum sl_stream_end end)
 {
     struct sl_frame *frame = sl_session_control_frame(name, reason, id, retry_ms);
     bool is_sent = frame != NULL && send_frame(&stream->session, frame, false) == 0;
     sl_frame_unref(frame);
-    finish(stream, is_sent ? end : SL_END_LOST);
+    sl_stream_finish(stream, is_sent ? end : SL_END_LOST);
 }
 
 /*
@@ -167,23 +168,6 @@ static void refuse_replaced(struct sl_stream *stream, const struct sl_event_id *
         SL_END_REPLACED);
 }
 
-/* Read where the client stands: the header, else the query. */
-static enum sl_session_id read_id(
-    const struct sl_exchange *exchange, struct sl_event_id *ret_id)
-{
-    char value[SL_VALUE_SIZE_MAX];
-    size_t size;
-    struct sl_text text = sl_exchange_header(exchange, "last-event-id");
-    if (text.size == 0 && sl_query_find(sl_exchange_request(exchange)->query,
-                              SL_TEXT("lastEventId"), value, &size)) {
-        text = (struct sl_text) {value, size};
-    }
-    if (text.size == 0) {
-        return SL_SESSION_ID_NONE;
-    }
-    return sl_event_id_parse(text, ret_id) ? SL_SESSION_ID_PARSED : SL_SESSION_ID_FOREIGN;
-}
-
 static struct sl_text owner_of(const struct sl_stream *stream)
 {
     return sl_text_of(stream->owner);
@@ -204,8 +188,8 @@ static bool claim_place(struct sl_stream *stream)
     if (stream->owner == NULL) {
         return true;
     }
-    bool has_id = read_id(stream->exchange, &id) == SL_SESSION_ID_PARSED &&
-                  id.place == stream->session.subscription.key->place;
+    bool has_id = sl_stream_read_id(stream->exchange, &id) == SL_SESSION_ID_PARSED &&
+        id.place == stream->session.subscription.key->place;
     uv_gettimeofday(&now);
     int64_t now_ms = now.tv_sec * 1000 + now.tv_usec / 1000;
     int result = sl_owners_claim(&stream->route->stream->owners, owner_of(stream),
@@ -225,7 +209,7 @@ static bool claim_place(struct sl_stream *stream)
         older->is_owner = false;
         /* The same generation is the client's own connection, which it has given up. */
         if (older->session.generation == stream->session.generation) {
-            finish(older, SL_END_REPLACED);
+            sl_stream_finish(older, SL_END_REPLACED);
         } else {
             sl_session_replace(&older->session);
         }
@@ -325,6 +309,7 @@ static int ask_snapshot(struct sl_stream *stream)
     struct sluice_error error;
     const struct sl_http1_request *request = sl_exchange_request(stream->exchange);
     const struct sl_stream_route *rules = stream->route->stream;
+    struct sl_values values = {&match, request, stream->token.claims};
     if (request == NULL) {
         return -1;
     }
@@ -332,25 +317,14 @@ static int ask_snapshot(struct sl_stream *stream)
     sl_buffer_init(&target, TARGET_SIZE_MAX);
     int result = -1;
     if (sl_pattern_match(&stream->route->pattern, request->path, &match) == SL_MATCHES &&
-        sl_template_expand(&rules->snapshot, &match, request, true, &target, &error) == 0) {
-        result = sl_snapshot_start(stream->gateway, stream->route,
-            (struct sl_text) {target.data, target.size}, request, &snapshot_handlers, stream,
-            &stream->snapshot, &error);
+        sl_template_expand(&rules->snapshot, &values, true, &target, &error) == 0) {
+        struct sl_snapshot_request asked = {
+            {target.data, target.size}, request, stream->token.subject};
+        result = sl_snapshot_start(stream->gateway, stream->route, &asked, &snapshot_handlers,
+            stream, &stream->snapshot, &error);
     }
     sl_buffer_deinit(&target);
     return result;
-}
-
-/* Append what a template of the route makes of the request. */
-static int expand(const struct sl_compiled_route *route, const struct sl_exchange *exchange,
-    const struct sl_template *template, struct sl_buffer *ret_text, struct sluice_error *error)
-{
-    struct sl_match match;
-    const struct sl_http1_request *request = sl_exchange_request(exchange);
-    if (sl_pattern_match(&route->pattern, request->path, &match) != SL_MATCHES) {
-        return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "the path cannot be used");
-    }
-    return sl_template_expand(template, &match, request, false, ret_text, error);
 }
 
 /* The key and the owner of the request. -1 if it lacks a value; it was answered. */
@@ -359,10 +333,13 @@ static int read_names(struct sl_stream *stream, struct sl_buffer *key)
     struct sl_buffer owner;
     struct sluice_error error;
     const struct sl_stream_route *rules = stream->route->stream;
-    sl_buffer_init(&owner, KEY_SIZE_MAX);
-    int result = expand(stream->route, stream->exchange, &rules->key, key, &error);
+    const struct sl_claims *claims = stream->token.claims;
+    sl_buffer_init(&owner, SL_STREAM_KEY_SIZE_MAX);
+    int result =
+        sl_stream_expand(stream->route, stream->exchange, claims, &rules->key, key, &error);
     if (result == 0 && rules->owner_text != NULL) {
-        result = expand(stream->route, stream->exchange, &rules->owner, &owner, &error);
+        result = sl_stream_expand(
+            stream->route, stream->exchange, claims, &rules->owner, &owner, &error);
     }
     if (result == 0 && rules->owner_text != NULL) {
         stream->owner = sl_copy_bytes(owner.data, owner.size);
@@ -383,9 +360,9 @@ void sl_stream_proceed(struct sl_stream *stream)
     struct sl_event_id id;
     enum sl_session_begin begin = SL_SESSION_NEEDS_SNAPSHOT;
     const struct sl_stream_route *rules = stream->route->stream;
-    enum sl_session_id id_kind = read_id(stream->exchange, &id);
+    enum sl_session_id id_kind = sl_stream_read_id(stream->exchange, &id);
     stream->is_waiting = false;
-    sl_buffer_init(&key, KEY_SIZE_MAX);
+    sl_buffer_init(&key, SL_STREAM_KEY_SIZE_MAX);
     if (read_names(stream, &key) != 0) {
         sl_buffer_deinit(&key);
         return;
@@ -417,6 +394,7 @@ static void count_end(const struct sl_stream *stream, enum sl_exchange_end end)
         [SL_END_DRAINING] = &stats->ended_draining,
         [SL_END_UNAVAILABLE] = &stats->ended_unavailable,
         [SL_END_REFUSED] = &stats->refused_by_upstream,
+        [SL_END_EXPIRED] = &stats->ended_expired,
     };
     if (end == SL_EXCHANGE_TIMEOUT) {
         stats->ended_slow++;
@@ -447,6 +425,7 @@ static void on_close(void *context, enum sl_exchange_end end)
         stream->next->previous = stream->previous;
     }
     gateway->stats.streams--;
+    sl_token_deinit(&stream->token);
     sl_free(stream->owner);
     sl_free(stream);
 }
@@ -458,126 +437,7 @@ static void on_drain(void *context)
     sl_session_on_drain(&stream->session);
 }
 
-static const struct sl_exchange_handlers exchange_handlers = {
+const struct sl_exchange_handlers sl_stream_exchange_handlers = {
     .on_drain = on_drain,
     .on_close = on_close,
 };
-
-/* Whether text/event-stream is among what the client accepts, with whatever parameters. */
-static bool accepts_events(struct sl_text accept)
-{
-    struct sl_text range;
-    struct sl_text type;
-    while (sl_text_split(&accept, ',', &range)) {
-        if (sl_text_split(&range, ';', &type) &&
-            sl_text_equal_nocase(sl_text_trim(type), SL_TEXT("text/event-stream"))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static struct sl_stream *add_stream(struct sl_gateway *gateway, struct sl_compiled_route *route,
-    struct sl_exchange *exchange)
-{
-    struct sl_stream *stream = sl_allocate(sizeof(*stream));
-    if (stream == NULL) {
-        sl_exchange_fail(exchange, 503, "the gateway is out of memory");
-        return NULL;
-    }
-    struct sl_text accept = sl_exchange_header(exchange, "accept");
-    stream->gateway = gateway;
-    stream->route = route;
-    stream->exchange = exchange;
-    stream->session.sink = &sink;
-    stream->session.queue_size_max = gateway->options.stream_queue_size_max;
-    stream->opened_ms = stream->sent_ms = now_of(gateway);
-    stream->is_event_source = accepts_events(accept);
-    stream->next = gateway->streams;
-    if (stream->next != NULL) {
-        stream->next->previous = stream;
-    }
-    gateway->streams = stream;
-    gateway->stats.streams++;
-    if (!uv_is_active((uv_handle_t *) &gateway->timer)) {
-        uv_timer_again(&gateway->timer);
-    }
-    int64_t heartbeat_ms = gateway->options.heartbeat_ms;
-    sl_stream_enter_slot(stream,
-        heartbeat_ms - (int64_t) sl_gateway_jitter(gateway, (uint64_t) heartbeat_ms / 2 + 1));
-    sl_exchange_set_handlers(exchange, &exchange_handlers, stream);
-    return stream;
-}
-
-static bool is_method(const struct sl_exchange *exchange, const char *method)
-{
-    return sl_text_equal(sl_exchange_request(exchange)->method, sl_text_of(method));
-}
-
-/* Whether the client comes back with an id that says that there is nothing more for it here. */
-static bool has_heard_the_end(
-    const struct sl_compiled_route *route, const struct sl_exchange *exchange)
-{
-    struct sl_event_id id;
-    struct sl_buffer key;
-    const struct sl_hub *hub = &route->stream->topic->hub;
-    if (read_id(exchange, &id) != SL_SESSION_ID_PARSED || !(id.is_final || id.is_replaced) ||
-        memcmp(id.epoch, hub->epoch, SL_EVENT_ID_EPOCH_SIZE) != 0) {
-        return false;
-    }
-    sl_buffer_init(&key, KEY_SIZE_MAX);
-    bool is_over =
-        expand(route, exchange, &route->stream->key, &key, NULL) == 0 &&
-        id.place == sl_event_id_place(sl_text_of(hub->topic), (struct sl_text){key.data, key.size});
-    sl_buffer_deinit(&key);
-    return is_over;
-}
-
-/* Answer what needs no stream. True if the request was answered. */
-static bool answer_without_stream(struct sl_gateway *gateway,
-    const struct sl_compiled_route *route, struct sl_exchange *exchange)
-{
-    if (sl_cors_answer(gateway, exchange)) {
-        return true;
-    }
-    if (!is_method(exchange, "GET") && !is_method(exchange, "HEAD")) {
-        static const char body[] = "{\"error\": \"a stream is read with GET\"}\n";
-        struct sl_http1_header headers[] = {
-            {SL_TEXT("Allow"), SL_TEXT("GET, HEAD")},
-            {SL_TEXT("Content-Type"), SL_TEXT("application/json")},
-        };
-        struct sl_http_response response = {.status = 405, .headers = headers, .header_count = 2};
-        sl_exchange_respond_with(exchange, &response, body, sizeof(body) - 1);
-        return true;
-    }
-    if (has_heard_the_end(route, exchange)) {
-        gateway->stats.refused_over++;
-        sl_exchange_respond(exchange, 204, NULL, NULL, 0);
-        return true;
-    }
-    return false;
-}
-
-void sl_stream_open(struct sl_gateway *gateway, struct sl_compiled_route *route,
-    struct sl_exchange *exchange)
-{
-    if (answer_without_stream(gateway, route, exchange)) {
-        return;
-    }
-    struct sl_stream *stream = add_stream(gateway, route, exchange);
-    if (stream == NULL) {
-        return;
-    }
-    if (is_method(exchange, "HEAD")) {
-        finish(stream, SL_END_BY_CLIENT);
-    } else if (gateway->is_stopping) {
-        sl_stream_answer_unavailable(stream, "the gateway is stopping");
-    } else if (gateway->stats.queued >= gateway->options.queue_budget) {
-        gateway->stats.refused_budget++;
-        sl_stream_answer_unavailable(stream, "the gateway has no room for more streams");
-    } else if (!sl_feed_is_ready(gateway->feed, NULL, 0)) {
-        stream->is_waiting = true;
-    } else {
-        sl_stream_proceed(stream);
-    }
-}

@@ -1,4 +1,5 @@
 /* What is done for all streams: heartbeats on a wheel, the feed's readiness, draining, looking. */
+#include "base/clock.h"
 #include "gateway/stream.h"
 
 static int64_t now_of(const struct sl_gateway *gateway)
@@ -11,6 +12,11 @@ void sl_stream_enter_slot(struct sl_stream *stream, int64_t delay_ms)
     struct sl_gateway *gateway = stream->gateway;
     int64_t tick_ms = (int64_t) uv_timer_get_repeat(&gateway->timer);
     int64_t ahead = tick_ms <= 0 ? 1 : delay_ms / tick_ms;
+    if (stream->expires_ms != 0) {
+        int64_t left_ms = stream->expires_ms - sl_clock_wall_ms();
+        int64_t left = tick_ms <= 0 ? 1 : left_ms / tick_ms + 1;
+        ahead = left < ahead ? left : ahead;
+    }
     ahead = ahead < 1 ? 1 : ahead > SL_WHEEL_SLOTS - 1 ? SL_WHEEL_SLOTS - 1 : ahead;
     stream->slot = (uint8_t) ((gateway->slot + (size_t) ahead) % SL_WHEEL_SLOTS);
     stream->slot_previous = NULL;
@@ -42,11 +48,28 @@ void sl_streams_on_feed_ready(struct sl_gateway *gateway)
     }
 }
 
+/* The token's time is over. The page gets a fresh one and goes on where it was. */
+static void expire(struct sl_stream *stream)
+{
+    sl_stream_enter_slot(stream, stream->gateway->options.heartbeat_ms);
+    if (stream->session.state == SL_SESSION_ENDED) {
+        return;
+    }
+    stream->is_waiting = false;
+    stream->session.state = SL_SESSION_ENDED;
+    sl_stream_end_with(stream, "expired", "the token has expired: come back with a fresh one", NULL,
+        -1, SL_END_EXPIRED);
+}
+
 /* A stream's slot has come. */
 static void look_after(struct sl_stream *stream)
 {
     struct sl_gateway *gateway = stream->gateway;
     int64_t heartbeat_ms = gateway->options.heartbeat_ms;
+    if (stream->expires_ms != 0 && sl_clock_wall_ms() >= stream->expires_ms) {
+        expire(stream);
+        return;
+    }
     int64_t silent_ms = now_of(gateway) - stream->sent_ms;
     int64_t jitter_ms =
         (int64_t) sl_gateway_jitter(gateway, (uint64_t) heartbeat_ms / 8 + 1);

@@ -132,6 +132,17 @@ static enum sl_match_result match_parameter(struct sl_match *match, struct sl_te
     return SL_MATCHES;
 }
 
+/* Whether a segment says what the pattern has. An escape must not lead past a route's rules. */
+static bool is_literal(struct sl_text wanted, struct sl_text segment)
+{
+    char bytes[SL_VALUE_SIZE_MAX];
+    if (sl_text_equal(wanted, segment)) {
+        return true;
+    }
+    ssize_t size = decode(segment, false, bytes);
+    return size >= 0 && sl_text_equal(wanted, (struct sl_text) {bytes, (size_t) size});
+}
+
 enum sl_match_result sl_pattern_match(
     const struct sl_pattern *pattern, struct sl_text path, struct sl_match *ret_match)
 {
@@ -154,7 +165,7 @@ enum sl_match_result sl_pattern_match(
                 return result;
             }
             is_refused = is_refused || result == SL_MATCH_REFUSED;
-        } else if (!sl_text_equal(wanted_segment, segment)) {
+        } else if (!is_literal(wanted_segment, segment)) {
             return SL_MATCHES_NOT;
         }
     }
@@ -196,8 +207,8 @@ static int parse_reference(struct sl_text text, const struct sl_pattern *pattern
     static const struct {
         const char *prefix;
         enum sl_template_source source;
-    } sources[] = {
-        {"query.", SL_FROM_QUERY}, {"header.", SL_FROM_HEADER}, {"cookie.", SL_FROM_COOKIE}};
+    } sources[] = {{"query.", SL_FROM_QUERY}, {"header.", SL_FROM_HEADER},
+        {"cookie.", SL_FROM_COOKIE}, {"token.", SL_FROM_TOKEN}};
     for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
         size_t size = strlen(sources[i].prefix);
         if (text.size > size && memcmp(text.data, sources[i].prefix, size) == 0) {
@@ -208,18 +219,12 @@ static int parse_reference(struct sl_text text, const struct sl_pattern *pattern
             }
         }
     }
-    if (text.size >= 5 && memcmp(text.data, "token", 5) == 0) {
-        return sl_fail(error, SLUICE_UNSUPPORTED, SLUICE_REJECT,
-            "{%.*s}: tokens come with a later version; until then use {header.x} or {cookie.x} "
-            "behind something that checks them",
-            (int) text.size, text.data);
-    }
     part->source = SL_FROM_PATH;
     part->text = text;
     if (!find_parameter(pattern, text, &part->index)) {
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-            "{%.*s} is no parameter of the path; there are also {query.x}, {header.x} and "
-            "{cookie.x}",
+            "{%.*s} is no parameter of the path; there are also {query.x}, {header.x}, {cookie.x} "
+            "and {token.sub}",
             (int) text.size, text.data);
     }
     return 0;
@@ -277,7 +282,7 @@ bool sl_query_find(struct sl_text query, struct sl_text name, char *ret_value, s
     return false;
 }
 
-static struct sl_text find_cookie(const struct sl_http1_request *request, struct sl_text name)
+struct sl_text sl_cookie_find(const struct sl_http1_request *request, struct sl_text name)
 {
     struct sl_text rest =
         sl_http1_find(request->headers, request->header_count, SL_TEXT("cookie"));
@@ -306,11 +311,22 @@ static int append_value(struct sl_buffer *buffer, struct sl_text value, bool is_
     return buffer->is_failed ? -1 : 0;
 }
 
-int sl_template_expand(const struct sl_template *template, const struct sl_match *match,
-    const struct sl_http1_request *request, bool is_url, struct sl_buffer *ret_text,
-    struct sluice_error *error)
+bool sl_template_needs_token(const struct sl_template *template)
+{
+    for (size_t i = 0; i < template->part_count; i++) {
+        if (template->parts[i].source == SL_FROM_TOKEN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int sl_template_expand(const struct sl_template *template, const struct sl_values *values,
+    bool is_url, struct sl_buffer *ret_text, struct sluice_error *error)
 {
     char decoded[SL_VALUE_SIZE_MAX];
+    const struct sl_match *match = values->match;
+    const struct sl_http1_request *request = values->request;
     for (size_t i = 0; i < template->part_count; i++) {
         const struct sl_template_part *part = &template->parts[i];
         struct sl_text value = {NULL, 0};
@@ -327,7 +343,9 @@ int sl_template_expand(const struct sl_template *template, const struct sl_match
         } else if (part->source == SL_FROM_HEADER) {
             value = sl_http1_find(request->headers, request->header_count, part->text);
         } else if (part->source == SL_FROM_COOKIE) {
-            value = find_cookie(request, part->text);
+            value = sl_cookie_find(request, part->text);
+        } else if (part->source == SL_FROM_TOKEN && values->claims != NULL) {
+            value = sl_claims_text(values->claims, part->text);
         }
         if (value.size == 0 || value.size > SL_VALUE_SIZE_MAX || !sl_text_is_clean_utf8(value)) {
             return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,

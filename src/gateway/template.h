@@ -2,8 +2,9 @@
  * gateway/template.h - texts with values of the request in them: "http://host/orders/{id}".
  *
  * {name} is a parameter of the route's path, {query.x}, {header.x} and {cookie.x} come from the
- * request. Values are clean UTF-8 without control characters, and those of the path without '/':
- * nothing that a value holds can end a field, a line or a path's segment.
+ * request, {token.sub} and other claims from the token that came with it. Values are clean UTF-8
+ * without control characters, and those of the path without '/': nothing that a value holds can end
+ * a field, a line or a path's segment.
  */
 #ifndef SL_GATEWAY_TEMPLATE_H
 #define SL_GATEWAY_TEMPLATE_H
@@ -13,6 +14,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "wire/http1.h"
+#include "wire/jwt.h"
 
 enum { SL_PATTERN_PARAMETERS_MAX = 8, SL_TEMPLATE_PARTS_MAX = 32, SL_VALUE_SIZE_MAX = 1024 };
 
@@ -41,7 +43,8 @@ enum sl_template_source {
     SL_FROM_PATH,
     SL_FROM_QUERY,
     SL_FROM_HEADER,
-    SL_FROM_COOKIE
+    SL_FROM_COOKIE,
+    SL_FROM_TOKEN
 };
 
 struct sl_template_part {
@@ -56,6 +59,13 @@ struct sl_template {
     size_t part_count;
 };
 
+/* Where a template's values come from; all borrowed. */
+struct sl_values {
+    const struct sl_match *match;
+    const struct sl_http1_request *request;
+    const struct sl_claims *claims; /* of a good token; NULL: there is none */
+};
+
 /**
  * Read a pattern. SLUICE_INVALID says what is wrong with it.
  */
@@ -64,6 +74,7 @@ int sl_pattern_parse(struct sl_text text, struct sl_pattern *ret_pattern,
 
 /**
  * Match a request's path (percent-encoded, as it came). `ret_match` is filled in on SL_MATCHES.
+ * What a byte is encoded as makes no difference: "/%61" is "/a" here, as it is for an upstream.
  */
 enum sl_match_result sl_pattern_match(
     const struct sl_pattern *pattern, struct sl_text path, struct sl_match *ret_match);
@@ -74,8 +85,7 @@ enum sl_match_result sl_pattern_match(
 bool sl_path_has_dots(struct sl_text path);
 
 /**
- * Read a template whose path parameters are those of `pattern`. SLUICE_INVALID says what is wrong,
- * SLUICE_UNSUPPORTED that it asks for a token.
+ * Read a template whose path parameters are those of `pattern`. SLUICE_INVALID says what is wrong.
  */
 int sl_template_parse(struct sl_text text, const struct sl_pattern *pattern,
     struct sl_template *ret_template, struct sluice_error *error)
@@ -87,14 +97,24 @@ int sl_template_parse(struct sl_text text, const struct sl_pattern *pattern,
  * -1 if a value is missing, empty or holds what it must not (SLUICE_INVALID names it), or at the
  * buffer's maximum; what was appended until then stays.
  */
-int sl_template_expand(const struct sl_template *template, const struct sl_match *match,
-    const struct sl_http1_request *request, bool is_url, struct sl_buffer *ret_text,
-    struct sluice_error *error) __attribute__((warn_unused_result));
+int sl_template_expand(const struct sl_template *template, const struct sl_values *values,
+    bool is_url, struct sl_buffer *ret_text, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * Whether a template asks for something of a token.
+ */
+bool sl_template_needs_token(const struct sl_template *template);
 
 /**
  * The decoded value of a name in a query, copied to `ret_value` (SL_VALUE_SIZE_MAX bytes). False if
  * it is absent, too long or not clean.
  */
 bool sl_query_find(struct sl_text query, struct sl_text name, char *ret_value, size_t *ret_size);
+
+/**
+ * The first cookie of a name, as a view of the request; data is NULL if there is none.
+ */
+struct sl_text sl_cookie_find(const struct sl_http1_request *request, struct sl_text name);
 
 #endif

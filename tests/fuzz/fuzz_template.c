@@ -21,7 +21,8 @@ static void expand(const struct sl_pattern *pattern, const struct sl_match *matc
         return;
     }
     sl_buffer_init(&buffer, 10000);
-    (void) !sl_template_expand(&template, match, request, true, &buffer, &error);
+    struct sl_values values = {match, request, NULL};
+    (void) !sl_template_expand(&template, &values, true, &buffer, &error);
     sl_buffer_deinit(&buffer);
 }
 

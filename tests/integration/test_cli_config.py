@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,54 @@ def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(config: Path) 
     ("relay: {read: wal}\n", "'wal' is not in this version yet; allowed: table"),
     ("gateway: {routes: [{path: /a, upstream: 'ftp://x'}]}\n", "this is no http: URL with a host"),
     ("gateway: {routes: [{path: '/{a', upstream: 'http://x'}]}\n", "/{a"),
+    ("gateway: {token: {key_files: 'https://login/jwks.json'}}\n", "this version fetches no keys"),
+    ("gateway: {routes: [{path: /a, token: required, upstream: 'http://x'}]}\n",
+     "there is no key to check them with"),
+    ("gateway: {routes: [{path: /a, subject: '{b}', upstream: 'http://x'}]}\n", "{b}"),
+    ("gateway: {routes: [{path: '/p', publish: {topics: [t]}}]}\n", "needs 'broker'"),
+    ("broker: local:a.db\ngateway: {routes: [{path: '/p', publish: {topics: [t, u]}}]}\n",
+     "the path must say which one"),
 ])
 def test_what_is_wrong_in_a_file_is_told(config: Path, yaml: str, wanted: str) -> None:
     config.write_text(yaml)
     said = fails("config", "lint", "--config", config)
     assert wanted in said and str(config) in said
     assert "secret" not in said
+
+
+def test_a_secret_is_taken_from_the_environment_only_and_never_shown(
+        config: Path, tmp_path: Path) -> None:
+    secret = "0123456789abcdef0123456789abcdef"
+    file = tmp_path / "secret"
+    file.write_text(secret + "\n")
+    config.write_text(GOOD + "  token: {audience: shop}\n")
+    for environment in ({"SLUICE_GATEWAY_TOKEN_SECRET": secret},
+                        {"SLUICE_GATEWAY_TOKEN_SECRET_FILE": str(file)}):
+        text = works("config", "show", "--config", config, environment=environment)
+        assert re.search(r"gateway.token.secret +\*{4} ", text) and secret not in text
+        works("config", "lint", "--config", config, environment=environment)
+    said = fails("config", "show", "--config", config, "--gateway.token.secret", secret)
+    assert "does not belong there" in said and secret not in said
+    config.write_text(GOOD + f"  token: {{audience: shop, secret: {secret}}}\n")
+    said = fails("config", "lint", "--config", config)
+    assert "does not belong there" in said and secret not in said
+    config.write_text(GOOD)
+    said = fails("config", "lint", "--config", config,
+                 environment={"SLUICE_GATEWAY_TOKEN_SECRET": secret})
+    assert "'gateway.token.audience' is not set" in said
+    config.write_text(GOOD + "  token: {audience: shop}\n")
+    short = fails("config", "lint", "--config", config,
+                  environment={"SLUICE_GATEWAY_TOKEN_SECRET": "short"})
+    assert "at least 32" in short
+
+
+def test_a_key_file_that_cannot_be_used_is_named(config: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    config.write_text(GOOD + f"  token: {{audience: shop, key_files: {key}}}\n")
+    assert str(key) in fails("config", "lint", "--config", config)
+    key.write_text("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n")
+    said = fails("config", "lint", "--config", config)
+    assert str(key) in said and "private key" in said
 
 
 def test_every_command_that_serves_refuses_a_bad_file_in_the_same_way(config: Path) -> None:

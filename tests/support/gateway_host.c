@@ -3,12 +3,11 @@
  *
  * usage: gateway_host LOG.db OPTIONS-AND-ROUTES-AS-JSON
  *
- * The JSON has the numbers of struct sl_gateway_options by their names, and "routes". Prints one
- * line "ready gateway=http://..." and then answers a line of stdin by a line of stdout:
- *     event TOPIC KEY PAYLOAD     appends a record ("-" is no key); prints its offset
- *     stats                       prints the counters
- *     streams                     prints the live streams
- * SIGTERM stops it gracefully; so does the end of stdin.
+ * The JSON has the numbers of struct sl_gateway_options by their names, "routes", and "token" with
+ * the texts of struct sl_token_options, and "key", the contents of a key's file. Prints one line
+ * "ready gateway=http://..." and then answers a line of stdin by a line of stdout: event TOPIC KEY
+ * PAYLOAD     appends a record ("-" is no key); prints its offset stats prints the counters streams
+ * prints the live streams SIGTERM stops it gracefully; so does the end of stdin.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -32,8 +31,11 @@ struct host {
     struct sl_broker *producer; /* appends, as another process would */
     struct sl_gateway *gateway;
     struct sl_buffer line;
+    char url[512];
     struct sl_route routes[ROUTES_MAX];
     struct sl_stream_options streams[ROUTES_MAX];
+    struct sl_publish_options publishes[ROUTES_MAX];
+    bool has_publishes;
     const char *finals[ROUTES_MAX][FINALS_MAX];
     bool is_stopping;
 };
@@ -54,6 +56,20 @@ static void read_route(struct host *host, size_t index, const json_t *route)
     const json_t *finals = json_object_get(route, "final");
     host->routes[index].path = text_of(route, "path");
     host->routes[index].upstream = text_of(route, "upstream");
+    host->routes[index].subject = text_of(route, "subject");
+    host->routes[index].token = (enum sl_token_mode) number_of(route, "token");
+    if (json_object_get(route, "publish") != NULL) {
+        struct sl_publish_options *publish = &host->publishes[index];
+        const json_t *topics = json_object_get(route, "publish");
+        publish->size_max = (size_t) number_of(route, "size_max");
+        publish->topics = host->finals[index];
+        for (size_t i = 0; i < json_array_size(topics) && i < FINALS_MAX; i++) {
+            host->finals[index][i] = json_string_value(json_array_get(topics, i));
+            publish->topic_count = i + 1;
+        }
+        host->routes[index].publish = publish;
+        host->has_publishes = true;
+    }
     if (text_of(route, "topic") == NULL) {
         return;
     }
@@ -101,7 +117,24 @@ static int open_gateway(struct host *host, const json_t *config, struct sluice_e
         .upstream_timeout_ms = number_of(config, "upstream_timeout_ms"),
         .connect_timeout_ms = number_of(config, "connect_timeout_ms"),
     };
-    return sl_gateway_open(&host->loop, host->broker, &options, &host->gateway, error);
+    const json_t *token = json_object_get(config, "token");
+    struct sl_token_file key = {"key", sl_text_of(text_of(token, "key"))};
+    struct sl_token_options tokens = {
+        .secret = text_of(token, "secret"),
+        .files = &key,
+        .file_count = key.contents.size > 0 ? 1 : 0,
+        .audience = text_of(token, "audience"),
+        .issuer = text_of(token, "issuer"),
+        .cookie = text_of(token, "cookie"),
+        .subject_header = text_of(token, "subject_header"),
+        .leeway_ms = number_of(token, "leeway_ms"),
+    };
+    options.token = &tokens;
+    struct sl_broker *publisher = NULL;
+    if (host->has_publishes && sl_broker_open(host->url, &publisher, error) != 0) {
+        return -1;
+    }
+    return sl_gateway_open(&host->loop, host->broker, publisher, &options, &host->gateway, error);
 }
 
 static void append_event(struct host *host, struct sl_text rest)
@@ -175,6 +208,13 @@ static void print_stats(const struct host *host)
         {"heartbeats", stats.heartbeats},
         {"lagged", stats.lagged},
         {"resets", stats.resets},
+        {"ended_expired", stats.ended_expired},
+        {"refused_token", stats.refused_token},
+        {"refused_subject", stats.refused_subject},
+        {"refused_origin", stats.refused_origin},
+        {"published", stats.published},
+        {"publish_refused", stats.publish_refused},
+        {"publish_failed", stats.publish_failed},
         {"proxied", stats.proxied},
         {"proxy_requests", stats.proxy_requests},
         {"proxy_answered", stats.proxy_answered},
@@ -268,10 +308,9 @@ static void on_input(uv_stream_t *input, ssize_t size, const uv_buf_t *buffer)
 static int run(struct host *host, const char *file, const json_t *config)
 {
     struct sluice_error error;
-    char url[512];
-    snprintf(url, sizeof(url), "local:%s", file);
-    if (sl_broker_open(url, &host->broker, &error) != 0 ||
-        sl_broker_open(url, &host->producer, &error) != 0 ||
+    snprintf(host->url, sizeof(host->url), "local:%s", file);
+    if (sl_broker_open(host->url, &host->broker, &error) != 0 ||
+        sl_broker_open(host->url, &host->producer, &error) != 0 ||
         open_gateway(host, config, &error) != 0) {
         fprintf(stderr, "%s\n", error.text);
         uv_run(&host->loop, UV_RUN_DEFAULT);

@@ -26,10 +26,11 @@ class Message:
 class Refused(Exception):
     """The answer is no stream."""
 
-    def __init__(self, status: int, body: str) -> None:
+    def __init__(self, status: int, body: str, headers: dict[str, str]) -> None:
         super().__init__(f"status {status}: {body[:300]}")
         self.status = status
         self.body = body
+        self.headers = headers
 
 
 def read_head(file) -> tuple[int, dict[str, str]]:
@@ -67,7 +68,7 @@ class Stream:
     """One connection to a stream; its events are to be had by iterating."""
 
     def __init__(self, url: str, last_event_id: str | None = None,
-                 timeout: float = DEADLINE_SECONDS) -> None:
+                 timeout: float = DEADLINE_SECONDS, headers: dict[str, str] | None = None) -> None:
         parts = urlsplit(url)
         self.last_event_id = last_event_id or ""
         self.retry_ms: int | None = None
@@ -77,13 +78,14 @@ class Stream:
         head = f"GET {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: text/event-stream\r\n"
         if last_event_id:
             head += f"Last-Event-ID: {last_event_id}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self.socket.sendall((head + "\r\n").encode())
         self.file = self.socket.makefile("rb")
         try:
             self.status, self.headers = read_head(self.file)
             if self.status != 200:
                 size = int(self.headers.get("content-length", 0))
-                raise Refused(self.status, self.file.read(size).decode())
+                raise Refused(self.status, self.file.read(size).decode(), self.headers)
         except BaseException:
             self.close()
             raise

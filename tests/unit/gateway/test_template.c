@@ -95,6 +95,20 @@ START_TEST(bad_patterns_are_refused)
 }
 END_TEST
 
+START_TEST(a_segment_is_what_it_means_and_not_how_it_is_spelt)
+{
+    struct sl_match found;
+    struct sl_pattern pattern = pattern_of("/private/{id}");
+    struct sl_pattern tail = pattern_of("/private/**");
+    ck_assert_int_eq(sl_pattern_match(&pattern, SL_TEXT("/%70riv%61te/7"), &found), SL_MATCHES);
+    ck_assert_int_eq(sl_pattern_match(&tail, SL_TEXT("/privat%65/7/8"), &found), SL_MATCHES);
+    ck_assert_int_eq(sl_pattern_match(&tail, SL_TEXT("/privat%2565/7"), &found), SL_MATCHES_NOT);
+    ck_assert_int_eq(sl_pattern_match(&tail, SL_TEXT("/private%2f7"), &found), SL_MATCHES_NOT);
+    ck_assert_int_eq(sl_pattern_match(&tail, SL_TEXT("/private%/7"), &found), SL_MATCHES_NOT);
+    ck_assert_int_eq(sl_pattern_match(&tail, SL_TEXT("/Private/7"), &found), SL_MATCHES_NOT);
+}
+END_TEST
+
 static int expand(const char *template_text, bool is_url, char *ret_text, size_t size)
 {
     struct sl_pattern pattern = pattern_of("/o/{id}");
@@ -110,7 +124,8 @@ static int expand(const char *template_text, bool is_url, char *ret_text, size_t
     ck_assert_int_eq(
         sl_template_parse(sl_text_of(template_text), &pattern, &template, &error), 0);
     sl_buffer_init(&buffer, size - 1);
-    int result = sl_template_expand(&template, &found, &request, is_url, &buffer, &error);
+    struct sl_values values = {&found, &request, NULL};
+    int result = sl_template_expand(&template, &values, is_url, &buffer, &error);
     snprintf(ret_text, size, "%s", buffer.data == NULL ? "" : buffer.data);
     sl_buffer_deinit(&buffer);
     return result;
@@ -151,7 +166,8 @@ START_TEST(templates_that_cannot_work_are_refused)
         const char *text;
         enum sluice_code code;
     } cases[] = {{"{other}", SLUICE_INVALID}, {"{id", SLUICE_INVALID}, {"id}", SLUICE_INVALID},
-        {"{}", SLUICE_INVALID}, {"{query.}", SLUICE_INVALID}, {"{token.sub}", SLUICE_UNSUPPORTED}};
+        {"{}", SLUICE_INVALID}, {"{query.}", SLUICE_INVALID}, {"{token.}", SLUICE_INVALID},
+        {"{token}", SLUICE_INVALID}};
     struct sl_pattern pattern = pattern_of("/o/{id}");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct sl_template template;
@@ -163,8 +179,8 @@ START_TEST(templates_that_cannot_work_are_refused)
 }
 END_TEST
 
-UNIT_MAIN("template", patterns_match_whole_segments, two_stars_match_any_rest,
-    parameters_are_decoded_with_care, dot_segments_are_noticed_however_they_are_written,
-    bad_patterns_are_refused, values_come_from_path_query_headers_and_cookies,
-    values_in_a_url_are_encoded, a_value_that_is_missing_or_unclean_is_an_error,
-    templates_that_cannot_work_are_refused)
+UNIT_MAIN("template", a_segment_is_what_it_means_and_not_how_it_is_spelt,
+    patterns_match_whole_segments, two_stars_match_any_rest, parameters_are_decoded_with_care,
+    dot_segments_are_noticed_however_they_are_written, bad_patterns_are_refused,
+    values_come_from_path_query_headers_and_cookies, values_in_a_url_are_encoded,
+    a_value_that_is_missing_or_unclean_is_an_error, templates_that_cannot_work_are_refused)
