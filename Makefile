@@ -3,6 +3,8 @@
 
 PREFIX ?= /usr/local
 EXAMPLE ?= orders
+# What a demo runs on: embedded (SQLite, local log) or real (PostgreSQL, Kafka)
+SERVERS ?= embedded
 PYTHON ?= /usr/bin/python3
 PYTEST = $(PYTHON) -m pytest -q
 RELEASE = build
@@ -24,7 +26,7 @@ packages:
 
 demo: all
 	@tools/packages demo
-	@examples/run $(EXAMPLE)
+	@examples/run $(EXAMPLE) --servers $(SERVERS)
 
 test: all
 	@tools/packages test

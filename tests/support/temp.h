@@ -10,17 +10,19 @@
 #include <unistd.h>
 
 struct temp {
-    char folder[64];
-    char text[8][128];
+    char folder[128];
+    char text[8][256];
     int used;
 };
 
-/* Make the folder. */
+/* Make the folder, where TMPDIR says: a run of all tests removes what a killed one has left. */
 static inline void temp_make(struct temp *temp)
 {
+    const char *root = getenv("TMPDIR");
     memset(temp, 0, sizeof(*temp));
-    snprintf(temp->folder, sizeof(temp->folder), "/tmp/sluice-test-XXXXXX");
-    if (mkdtemp(temp->folder) == NULL) {
+    int length = snprintf(temp->folder, sizeof(temp->folder), "%s/sluice-test-XXXXXX",
+        root == NULL || root[0] == '\0' ? "/tmp" : root);
+    if (length >= (int) sizeof(temp->folder) || mkdtemp(temp->folder) == NULL) {
         abort();
     }
 }
@@ -39,7 +41,7 @@ static inline void temp_remove(struct temp *temp)
 {
     static const char *const names[] = {"app.db", "app.db-wal", "app.db-shm", "log.db",
         "log.db-wal", "log.db-shm", "other.db", "other.db-wal", "other.db-shm"};
-    char path[128];
+    char path[256];
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", temp->folder, names[i]);
         unlink(path);

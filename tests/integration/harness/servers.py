@@ -145,6 +145,10 @@ def make_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="sluice-tests-"))
     folder.chmod(0o711)  # each server's own account passes through it
     os.environ[FOLDER] = str(folder)
+    # What is started from here on leaves its files here, too, if it is killed.
+    (folder / "tmp").mkdir()
+    (folder / "tmp").chmod(0o1777)
+    os.environ["TMPDIR"] = str(folder / "tmp")
     subprocess.run(["setsid", "--fork", ROOT / "tools/servers/watch", str(os.getpid()), folder],
                    check=True, stdin=subprocess.DEVNULL)
     return folder

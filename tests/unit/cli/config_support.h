@@ -8,14 +8,15 @@
 #include <unistd.h>
 
 #include "cli/config.h"
+#include "support/temp.h"
 #include "support/unit.h"
 
 /* Write `text` to the file "app.yaml" of a new folder, and go there: messages name the file so. */
 static inline void write_config(const char *text, size_t size)
 {
-    char folder[] = "/tmp/sluice-config-XXXXXX";
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    ck_assert_int_eq(chdir(folder), 0);
+    struct temp temp;
+    temp_make(&temp);
+    ck_assert_int_eq(chdir(temp.folder), 0);
     FILE *file = fopen("app.yaml", "w");
     ck_assert_ptr_nonnull(file);
     ck_assert_uint_eq(fwrite(text, 1, size, file), size);
