@@ -39,7 +39,8 @@ struct sl_kafka_property {
 struct sl_kafka_client {
     rd_kafka_t *handle; /* NULL: not made */
     struct sl_kafka *kafka;
-    void *owner; /* for callbacks */
+    void *owner;    /* for callbacks */
+    bool is_member; /* all it has to say comes with its records, and must not be polled for alone */
     bool is_down;
     char cause[SL_KAFKA_CAUSE_SIZE];
 };

@@ -119,6 +119,7 @@ static int send_event(struct sl_kafka_producer *producer, struct sl_kafka_piece 
         RD_KAFKA_V_OPAQUE(&piece->slots[i]), RD_KAFKA_V_END);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         rd_kafka_headers_destroy(headers);
+        producer->failure = code;
         sl_kafka_fail(&producer->client, code, "cannot append to Kafka", error);
         error->reaction = SLUICE_RETRY;
         return -1;
@@ -146,7 +147,6 @@ static int send_piece(
         if (send_event(producer, piece, i, error) != 0) {
             /* What is queued of the piece must not go alone. */
             producer->is_failed = true;
-            producer->failure = RD_KAFKA_RESP_ERR__QUEUE_FULL;
             return -1;
         }
     }

@@ -204,7 +204,7 @@ int sl_kafka_fail(struct sl_kafka_client *client, rd_kafka_resp_err_t code, cons
     struct sluice_error *error)
 {
     const char *reason = rd_kafka_err2str(code);
-    if (client->handle != NULL && is_silence(code)) {
+    if (client->handle != NULL && !client->is_member && is_silence(code)) {
         rd_kafka_poll(client->handle, 0); /* what it has to say of its connections */
     }
     if (is_silence(code)) {

@@ -362,15 +362,25 @@ static int rewind_member(struct sl_reader *base, struct sluice_error *error)
     return sl_kafka_fail(&member->client, code, "cannot go back in a topic", error);
 }
 
-/* Leave the group, so that the others need not wait for a time-out. */
+/*
+ * Leave the group, so that the others need not wait for a time-out. With a commit on its way to a
+ * cluster that is away, the end of the client takes up to session.timeout.ms more.
+ */
 static void leave(struct member *member)
 {
     int64_t end_ms = sl_clock_monotonic_ms() + LEAVE_TIMEOUT_MS;
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(member->client.handle);
-    rd_kafka_error_t *failure = rd_kafka_consumer_close_queue(member->client.handle, queue);
-    while (failure == NULL && !rd_kafka_consumer_closed(member->client.handle) &&
-        sl_clock_monotonic_ms() < end_ms) {
-        rd_kafka_queue_poll_callback(queue, 50);
+    rd_kafka_t *handle = member->client.handle;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(handle);
+    rd_kafka_error_t *failure = rd_kafka_consumer_close_queue(handle, queue);
+    while (
+        failure == NULL && !rd_kafka_consumer_closed(handle) && sl_clock_monotonic_ms() < end_ms) {
+        /* As events: records may be among them, which no callback takes. */
+        rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 50);
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE) {
+            on_rebalance(handle, rd_kafka_event_error(event),
+                rd_kafka_event_topic_partition_list(event), &member->client);
+        }
+        rd_kafka_event_destroy(event);
     }
     rd_kafka_error_destroy(failure);
     rd_kafka_queue_destroy(queue);
@@ -456,6 +466,7 @@ static int start(
         return -1;
     }
     member->client.owner = member;
+    member->client.is_member = true;
     rd_kafka_poll_set_consumer(member->client.handle);
     member->queue = rd_kafka_queue_get_consumer(member->client.handle);
     if (subscribe(member, options, error) != 0) {

@@ -83,7 +83,7 @@ static void on_wake(void *context)
 
 /* What the user's properties may change. */
 static const char *const default_properties[] = {
-    "linger.ms", "1", "max.in.flight.requests.per.connection", "1", NULL};
+    "linger.ms", "0", "max.in.flight.requests.per.connection", "1", NULL};
 
 static int make_client(struct sl_kafka_producer *producer, struct sluice_error *error)
 {
