@@ -1,14 +1,17 @@
 """Each patch in this folder puts one usual mistake into the code; the test that it names must fail.
 
-The first line of a patch is `# expect-fail: PROGRAM:TEST`, a unit test program and one of its tests:
-`gateway/hub:removal_is_conditional_on_identity`. The program is linked with the mistake in it beside
-the build of the flavour dev (see mistake.py), and run both ways.
+The first lines of a patch are `# expect-fail: PROGRAM:TEST`, a unit test program and one of its tests:
+`gateway/hub:removal_is_conditional_on_identity`; or `# expect-fail: simulation:PROGRAM STEPS`, which
+must find the mistake within so many steps. The program is linked with the mistake in it beside the
+build of the flavour dev (see mistake.py), and run both ways.
 """
 from __future__ import annotations
 
 import os
 import subprocess
 import time
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Callable
 
@@ -18,6 +21,7 @@ from mistake import Build
 ROOT = Path(__file__).resolve().parents[2]
 PATCHES = sorted(Path(__file__).parent.glob("*.patch"))
 NEEDS_A_SERVER = 77
+MARK = "# expect-fail: "
 TIMEOUT_SECONDS = 30  # of a test in support/unit.h
 
 
@@ -35,13 +39,20 @@ def once(run_lock) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def expectation(patch: Path) -> tuple[str, str]:
-    """The program and the test."""
-    first = patch.read_text().split("\n", 1)[0]
-    assert first.startswith("# expect-fail: "), f"{patch.name} does not name its test"
-    program, _, test = first.removeprefix("# expect-fail: ").strip().partition(":")
-    layer, _, module = program.partition("/")
-    return f"tests/unit/{layer}/test_{layer}_{module}", test
+def expectations(patch: Path) -> list[tuple[str, str]]:
+    """Each program and its test."""
+    found = []
+    for line in takewhile(lambda line: line.startswith(MARK), patch.read_text().split("\n")):
+        program, _, test = line.removeprefix(MARK).strip().partition(":")
+        found.append((program, test))
+    assert found, f"{patch.name} does not name its test"
+    return found
+
+
+def cases(is_simulation: bool) -> list:
+    return [pytest.param(patch, program, test, id=f"{patch.stem}-{program.split('/')[-1]}")
+            for patch in PATCHES for program, test in expectations(patch)
+            if (program == "simulation") == is_simulation]
 
 
 @pytest.fixture
@@ -60,10 +71,11 @@ def unit_test(request) -> Callable[[Path, str, float], str]:
     return run
 
 
-@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+@pytest.mark.parametrize("patch, program, test", cases(is_simulation=False))
 def test_the_named_test_fails_with_the_mistake_put_in_and_passes_without(
-        build, unit_test, tmp_path, patch):
-    program, test = expectation(patch)
+        build, unit_test, tmp_path, patch, program, test):
+    layer, _, module = program.partition("/")
+    program = f"tests/unit/{layer}/test_{layer}_{module}"
     start = time.monotonic()
     whole = unit_test(build.folder / program, test, TIMEOUT_SECONDS)
     seconds = time.monotonic() - start
@@ -75,3 +87,21 @@ def test_the_named_test_fails_with_the_mistake_put_in_and_passes_without(
     assert "Checks: 1, Failures: 0, Errors: 0" not in broken, \
         f"{test} passes with {patch.stem} put in"
     assert "Checks: 1," in broken, broken[-3000:]
+
+
+@cache
+def simulate(program: Path, steps: str) -> subprocess.CompletedProcess:
+    return subprocess.run([program, steps, "1", "whole"], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=120)
+
+
+@pytest.mark.parametrize("patch, program, test", cases(is_simulation=True))
+def test_the_simulation_finds_the_mistake_and_nothing_without_it(
+        build, tmp_path, patch, program, test):
+    name, steps = test.split()
+    name = f"tests/simulation/{name}"
+    whole = simulate(build.folder / name, steps)
+    assert whole.returncode == 0, whole.stdout
+    broken = simulate(build.with_mistake(name, patch, tmp_path), steps)
+    assert broken.returncode == 1 and "replay" in broken.stdout, \
+        f"{name} finds nothing with {patch.stem} put in:\n{broken.stdout}"

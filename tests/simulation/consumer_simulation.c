@@ -79,6 +79,7 @@ static enum sluice_outcome handle(sluice_database *database_of_consumer,
         return SLUICE_FAILED;
     }
     struct db_row *it = &database.rows[row];
+    it->is_applied = false;
     if (database.fault_percent > 0 && sim_once_in(40)) {
         sim_trace("the handler of event %d asks for another time", row);
         return SLUICE_RETRY_LATER;
@@ -88,6 +89,7 @@ static enum sluice_outcome handle(sluice_database *database_of_consumer,
         sim_trace("the handler of event %d fails", row);
         return sim_once_in(4) ? SLUICE_REJECTED : SLUICE_FAILED;
     }
+    it->is_applied = true;
     return sim_once_in(20) ? SLUICE_ALREADY_APPLIED : SLUICE_APPLIED;
 }
 
@@ -208,6 +210,10 @@ static void judge_effects(void)
     }
     for (; judged_count < data->effect_count; judged_count++) {
         const struct db_row *row = &database.rows[data->effects[judged_count]];
+        if (!row->is_applied) {
+            sim_fail("event %d has an effect though its handler has not done it",
+                data->effects[judged_count]);
+        }
         if (row->sequence != next_of_key[row->key]) {
             sim_fail("the effect of event %d is number %d of its key %d, but number %d is due",
                 data->effects[judged_count], row->sequence, row->key, next_of_key[row->key]);

@@ -32,6 +32,7 @@ struct db_row {
     bool is_stubborn;    /* it stays poison, until a person mends it */
     int condemned_count; /* how often somebody refused it */
     bool is_sent;        /* it is in the broker */
+    bool is_applied;     /* what its handler answered last: that it is done */
     bool is_mended;      /* a person has mended what was wrong with it */
 };
 

@@ -11,12 +11,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/parse.h"
 
-enum { TRIES_MAX = 4000, TRY_SECONDS_MAX = 20, EXIT_FAILED = 3 };
+enum { SHRINK_SECONDS_MAX = 60, TRY_SECONDS_MAX = 20, EXIT_FAILED = 3 };
 
 struct sim_driver sim_driver;
 
@@ -93,11 +94,11 @@ static void shrink(uint64_t seed)
 {
     char failure[sizeof(sim_driver.shared->failure)];
     memcpy(failure, sim_driver.shared->failure, sizeof(failure));
-    int tries = 0;
+    time_t end = time(NULL) + SHRINK_SECONDS_MAX;
     bool is_shorter = false;
     for (int size = SIM_STEPS / 2; size > 0; size = size == 1 && is_shorter ? 1 : size / 2) {
         is_shorter = false;
-        for (int at = 0; at < SIM_STEPS && tries < TRIES_MAX; at += size) {
+        for (int at = 0; at < SIM_STEPS && time(NULL) < end; at += size) {
             bool before[SIM_STEPS];
             memcpy(before, sim_driver.kept, sizeof(before));
             bool is_changed = false;
@@ -108,7 +109,6 @@ static void shrink(uint64_t seed)
             if (!is_changed) {
                 continue;
             }
-            tries++;
             if (!try_again(seed) || !is_same_failure(failure, sim_driver.shared->failure)) {
                 memcpy(sim_driver.kept, before, sizeof(before));
             } else {
@@ -164,12 +164,14 @@ static bool parse_kept(const char *text)
     return true;
 }
 
-static int report(uint64_t seed)
+static int report(uint64_t seed, bool is_shrunk)
 {
     printf("seed %" PRIu64 ", step %d: %s\n", seed, sim_driver.shared->step,
         sim_driver.shared->failure);
     fflush(stdout);
-    shrink(seed);
+    if (is_shrunk) {
+        shrink(seed);
+    }
     printf("what happened, step by step: %s replay %" PRIu64 " ", program->name, seed);
     print_kept();
     printf("0 passed, 1 failed\n");
@@ -196,7 +198,7 @@ static int replay(uint64_t seed, const char *kept)
     return is_failed ? 1 : 0;
 }
 
-static int run_seeds(uint64_t first_seed, int64_t steps_max)
+static int run_seeds(uint64_t first_seed, int64_t steps_max, bool is_shrunk)
 {
     struct sim_shared *shared = sim_driver.shared;
     keep_all(true);
@@ -216,7 +218,7 @@ static int run_seeds(uint64_t first_seed, int64_t steps_max)
         exit(0); /* not _exit: what a sanitizer or the coverage has to say comes now */
     }
     if (has_failed(child)) {
-        return report(shared->seed);
+        return report(shared->seed, is_shrunk);
     }
     return 0;
 }
@@ -224,8 +226,9 @@ static int run_seeds(uint64_t first_seed, int64_t steps_max)
 static int usage(void)
 {
     fprintf(stderr,
-        "usage: %s STEPS [SEED]         seeds from SEED (1) on until STEPS are done\n"
-        "       %s replay SEED STEPS    one seed with these steps only (3,17-19; all), told\n",
+        "usage: %s STEPS [SEED [whole]]  seeds from SEED (1) on until STEPS are done; a run that\n"
+        "                                fails is made short, unless it is to be left whole\n"
+        "       %s replay SEED STEPS     one seed with these steps only (3,17-19; all), told\n",
         program->name, program->name);
     return 2;
 }
@@ -245,10 +248,11 @@ int sim_main(int argument_count, char **arguments, const struct sim_program *the
     if (argument_count == 4 && strcmp(arguments[1], "replay") == 0) {
         return sl_parse_u64(sl_text_of(arguments[2]), &seed) ? replay(seed, arguments[3]) : usage();
     }
-    if (argument_count > 3 ||
+    bool is_whole = argument_count == 4 && strcmp(arguments[3], "whole") == 0;
+    if ((argument_count > 3 && !is_whole) ||
         (argument_count > 1 && !sl_parse_i64(sl_text_of(arguments[1]), &steps_max)) ||
         (argument_count > 2 && !sl_parse_u64(sl_text_of(arguments[2]), &seed))) {
         return usage();
     }
-    return run_seeds(seed, steps_max);
+    return run_seeds(seed, steps_max, !is_whole);
 }
