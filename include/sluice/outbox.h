@@ -23,6 +23,7 @@ extern "C" {
 
 struct pg_conn; /* a PGconn is one */
 struct sqlite3;
+struct st_mysql; /* a MYSQL is one */
 
 typedef struct sluice_database sluice_database;
 
@@ -31,10 +32,12 @@ typedef struct sluice_database sluice_database;
  *
  * `url` is "sqlite:FILE", whose file is made if it is missing, or "postgresql://USER@HOST/DATABASE"
  * with all that libpq knows (several hosts, sslmode, ...); a password may also come from PGPASSWORD
- * or ~/.pgpass. On success `*ret_database` is the caller's, to be closed with
+ * or ~/.pgpass; or "mariadb://USER:PASSWORD@HOST:PORT/DATABASE", whose password may also come from
+ * MYSQL_PWD or a file (?password_file=FILE), and that takes the parameters socket, tls (off, on,
+ * verify), tls_ca, connect_timeout, read_timeout and write_timeout (seconds). On success `*ret_database` is the caller's, to be closed with
  * sluice_database_close. Blocks for disk access, up to five seconds for another connection's lock
  * or for each host, and about ten for a server that dies meanwhile. Fails with SLUICE_INVALID (a
- * URL we do not know), SLUICE_UNSUPPORTED (mariadb: in this version), SLUICE_READ_ONLY (also a
+ * URL we do not know), SLUICE_UNSUPPORTED (an old server), SLUICE_READ_ONLY (also a
  * standby), SLUICE_UNAVAILABLE, SLUICE_CORRUPT, SLUICE_NO_SCHEMA (made by a newer version),
  * SLUICE_NO_SPACE, SLUICE_BUSY.
  *
@@ -62,6 +65,15 @@ SLUICE_EXPORT SLUICE_CHECKED int sluice_database_adopt_postgresql(
     struct pg_conn *connection, sluice_database **ret_database, struct sluice_error *error);
 
 /**
+ * As sluice_database_adopt_sqlite for a connection to MariaDB, a `MYSQL *` of libmariadb, whose
+ * character set must be utf8mb4.
+ *
+ * A transaction counts however it was begun, by START TRANSACTION or by leaving autocommit off.
+ */
+SLUICE_EXPORT SLUICE_CHECKED int sluice_database_adopt_mariadb(
+    struct st_mysql *handle, sluice_database **ret_database, struct sluice_error *error);
+
+/**
  * Close the connection (an adopted one stays open) and free the object; NULL is fine.
  *
  * A transaction of ours that is still open is rolled back.
@@ -83,6 +95,15 @@ SLUICE_EXPORT struct sqlite3 *sluice_database_sqlite(sluice_database *database);
  * replaced. What sluice_begin began is to be ended by sluice_commit or sluice_rollback.
  */
 SLUICE_EXPORT struct pg_conn *sluice_database_postgresql(sluice_database *database);
+
+/**
+ * The MariaDB handle (a `MYSQL *` of libmariadb) under the connection, for the service's own
+ * statements; NULL on other stores. Sessions of ours are strict and READ COMMITTED.
+ *
+ * Borrowed: it lives as long as `database`. A connection that was lost is made anew behind it by
+ * the next call outside of a transaction; what was prepared on it is of no more use then.
+ */
+SLUICE_EXPORT struct st_mysql *sluice_database_mariadb(sluice_database *database);
 
 /**
  * Begin a transaction that may write, so that it cannot fail for a lock later.

@@ -64,6 +64,16 @@ int sluice_database_adopt_sqlite(
     return wrap(store, NULL, ret_database, error);
 }
 
+int sluice_database_adopt_mariadb(
+    struct st_mysql *handle, sluice_database **ret_database, struct sluice_error *error)
+{
+    struct sl_store *store;
+    if (sl_store_adopt_mariadb(handle, &store, error) != 0) {
+        return -1;
+    }
+    return wrap(store, NULL, ret_database, error);
+}
+
 int sluice_database_adopt_postgresql(
     struct pg_conn *connection, sluice_database **ret_database, struct sluice_error *error)
 {
@@ -157,6 +167,11 @@ void sluice_database_close(sluice_database *database)
     sl_transaction_deinit(&database->base);
     sl_free(database->url);
     sl_free(database);
+}
+
+struct st_mysql *sluice_database_mariadb(sluice_database *database)
+{
+    return database == NULL ? NULL : sl_store_mariadb(database->store);
 }
 
 struct sqlite3 *sluice_database_sqlite(sluice_database *database)

@@ -104,6 +104,7 @@ struct sl_store {
     const char *watch_file;  /* owned by the implementation */
     struct sqlite3 *sqlite;  /* NULL but for SQLite */
     struct pg_conn *postgresql; /* NULL but for PostgreSQL */
+    struct st_mysql *mariadb;   /* NULL but for MariaDB */
     int savepoint_depth;     /* kept by store.c: how many are set; 1 while the first one is set */
 };
 

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/url.h"
+#include "store/mariadb.h"
 #include "store/ops.h"
 #include "store/postgresql.h"
 #include "store/sql.h"
@@ -20,14 +21,9 @@ static bool is_postgresql(const char *url)
 
 static int fail_url(const char *url, struct sluice_error *error)
 {
-    if (has_scheme(url, "mariadb:") || has_scheme(url, "mysql:")) {
-        return sl_fail(error, SLUICE_UNSUPPORTED, SLUICE_REJECT,
-            "this version has no %.*s database yet; use sqlite:FILE or "
-            "postgresql://USER@HOST/DATABASE",
-            (int) strcspn(url, ":"), url);
-    }
     return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT,
-        "'%.*s...' is no database URL; use sqlite:FILE or postgresql://USER@HOST/DATABASE",
+        "'%.*s...' is no database URL; use sqlite:FILE, postgresql://USER@HOST/DATABASE or "
+        "mariadb://USER@HOST/DATABASE",
         (int) strcspn(url, ":@"), url);
 }
 
@@ -40,6 +36,9 @@ int sl_store_open(const char *url, enum sl_store_mode mode, struct sl_store **re
     }
     if (url != NULL && is_postgresql(url)) {
         return sl_store_postgresql_open(url, mode, ret_store, error);
+    }
+    if (url != NULL && sl_mariadb_is_url(url)) {
+        return sl_store_mariadb_open(url, mode, ret_store, error);
     }
     return fail_url(url == NULL ? "" : url, error);
 }
@@ -55,6 +54,10 @@ int sl_store_schema(const char *url, const char **ret_sql, struct sluice_error *
         *ret_sql = sl_store_postgresql_schema();
         return 0;
     }
+    if (url != NULL && sl_mariadb_is_url(url)) {
+        *ret_sql = sl_store_mariadb_schema();
+        return 0;
+    }
     return fail_url(url == NULL ? "" : url, error);
 }
 
@@ -68,6 +71,12 @@ int sl_store_adopt_postgresql(
     struct pg_conn *connection, struct sl_store **ret_store, struct sluice_error *error)
 {
     return sl_store_postgresql_adopt(connection, ret_store, error);
+}
+
+int sl_store_adopt_mariadb(
+    struct st_mysql *handle, struct sl_store **ret_store, struct sluice_error *error)
+{
+    return sl_store_mariadb_adopt(handle, ret_store, error);
 }
 
 void sl_store_close(struct sl_store *store)
@@ -90,6 +99,11 @@ struct sqlite3 *sl_store_sqlite(struct sl_store *store)
 struct pg_conn *sl_store_postgresql(struct sl_store *store)
 {
     return store->postgresql;
+}
+
+struct st_mysql *sl_store_mariadb(struct sl_store *store)
+{
+    return store->mariadb;
 }
 
 const char *sl_store_id(const struct sl_store *store)

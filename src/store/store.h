@@ -23,6 +23,7 @@
 
 struct pg_conn;
 struct sqlite3;
+struct st_mysql;
 struct sl_store;
 
 enum sl_store_mode {
@@ -130,6 +131,13 @@ int sl_store_adopt_postgresql(struct pg_conn *connection, struct sl_store **ret_
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
+ * A store on somebody else's MariaDB connection (a MYSQL), in a transaction or not; it must outlive
+ * the store and is never closed, and no transaction on it is ended by sl_store_close.
+ */
+int sl_store_adopt_mariadb(struct st_mysql *handle, struct sl_store **ret_store,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
  * Close and free; NULL is fine. A transaction of ours that is open is rolled back.
  */
 void sl_store_close(struct sl_store *store);
@@ -155,6 +163,12 @@ struct sqlite3 *sl_store_sqlite(struct sl_store *store);
  * the next call of the store outside of a transaction.
  */
 struct pg_conn *sl_store_postgresql(struct sl_store *store);
+
+/**
+ * The MariaDB handle under the store; NULL on others. Borrowed; a connection that was lost and made
+ * anew is behind the same handle.
+ */
+struct st_mysql *sl_store_mariadb(struct sl_store *store);
 
 /**
  * The database's identity: a UUID that its tables were made with.
