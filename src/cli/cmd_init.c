@@ -22,7 +22,12 @@ static int create(const char *url)
     if (sl_store_open(url, SL_STORE_CREATE, &store, &error) != 0) {
         return sl_report("%s", error.text);
     }
-    printf("%s: the tables are there; this database's id is %s\n", url, sl_store_id(store));
+    struct sl_buffer shown; /* without the password */
+    sl_buffer_init(&shown, 2 * SL_OPTION_VALUE_SIZE_MAX);
+    sl_option_write_masked(sl_option_of(SL_OPTION_DATABASE), sl_text_of(url), &shown);
+    printf("%s: the tables are there; this database's id is %s\n",
+        shown.data == NULL ? "the database" : shown.data, sl_store_id(store));
+    sl_buffer_deinit(&shown);
     sl_store_close(store);
     return SL_EXIT_DONE;
 }

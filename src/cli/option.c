@@ -12,8 +12,8 @@
 #define MIB(n) ((int64_t) (n) << 20)
 
 static const struct sl_option options[SL_OPTION_COUNT] = {
-    [SL_OPTION_DATABASE] = {"database", SL_OPTION_URLS, NULL, 0, 0, "sqlite postgresql",
-        "mariadb", true, "the database that holds the outbox; a relay may serve several"},
+    [SL_OPTION_DATABASE] = {"database", SL_OPTION_URLS, NULL, 0, 0, "sqlite postgresql mariadb",
+        NULL, true, "the database that holds the outbox; a relay may serve several"},
     [SL_OPTION_BROKER] = {"broker", SL_OPTION_URL, NULL, 0, 0, "local kafka", NULL, true,
         "where events go: the local log, one file, or Kafka"},
     [SL_OPTION_RELAY_READ] = {"relay.read", SL_OPTION_CHOICE, "table", 0, 0, "table", "wal", false,
@@ -152,14 +152,18 @@ static void write_words(struct sl_buffer *buffer, const char *words, const char 
     }
 }
 
+static bool is_file_scheme(struct sl_text scheme)
+{
+    return sl_text_equal(scheme, SL_TEXT("sqlite")) || sl_text_equal(scheme, SL_TEXT("local"));
+}
+
 /* Schemes as the URLs that have them. */
 static void write_urls(struct sl_buffer *buffer, const char *schemes)
 {
     struct sl_text rest = sl_text_of(schemes);
     struct sl_text scheme;
     for (bool is_first = true; sl_text_split(&rest, ' ', &scheme); is_first = false) {
-        bool is_file = sl_text_equal(scheme, SL_TEXT("sqlite")) ||
-            sl_text_equal(scheme, SL_TEXT("local"));
+        bool is_file = is_file_scheme(scheme);
         bool is_kafka = sl_text_equal(scheme, SL_TEXT("kafka"));
         sl_buffer_append_format(buffer, "%s%.*s%s", is_first ? "" : ", ", (int) scheme.size,
             scheme.data, is_file ? ":FILE" : is_kafka ? "://HOST:PORT[,...]" : "://HOST/DATABASE");
@@ -303,6 +307,8 @@ static int check_url(
     }
     if (sl_text_equal(scheme, SL_TEXT("postgres"))) {
         scheme = SL_TEXT("postgresql"); /* libpq knows both */
+    } else if (sl_text_equal(scheme, SL_TEXT("mysql"))) {
+        scheme = SL_TEXT("mariadb");
     }
     if (colon != NULL && index_of_word(option->later, scheme) >= 0) {
         return explain(option, value, "is for a later version: this one does not have it yet",
@@ -311,8 +317,12 @@ static int check_url(
     if (colon == NULL || index_of_word(option->choices, scheme) < 0) {
         return explain(option, value, "is no URL that sluice knows", reason);
     }
-    if (scheme.size + 1 == value.size) {
+    if (is_file_scheme(scheme) && scheme.size + 1 == value.size) {
         return explain(option, value, "names no file", reason);
+    }
+    if (!is_file_scheme(scheme) &&
+        (colon + 3 >= value.data + value.size || memcmp(colon, "://", 3) != 0)) {
+        return explain(option, value, "names no host", reason);
     }
     return 0;
 }

@@ -55,8 +55,8 @@ def test_all_mistakes_of_a_file_are_told_at_once_with_their_lines(config: Path) 
 @pytest.mark.parametrize("yaml, wanted", [
     ("relay:\n\tattempts_max: 3\n", "line 2 column 1: not valid YAML"),
     ("a: &a [1, 2]\nb: [*a, *a]\n", "aliases are not allowed in a config: write the value out"),
-    ("database: mariadb://app:secret@db/app\n",
-     "'mariadb://app:****@db/app' is for a later version: this one does not have it yet"),
+    ("database: oracle://app:secret@db/app\n", "'oracle://app:****@db/app' is no URL that sluice knows"),
+    ("database: mariadb:db/app\n", "'mariadb:db/app' names no host"),
     ("relay: {read: wal}\n", "'wal' is not in this version yet; allowed: table"),
     ("gateway: {routes: [{path: /a, upstream: 'ftp://x'}]}\n", "this is no http: URL with a host"),
     ("gateway: {routes: [{path: '/{a', upstream: 'http://x'}]}\n", "/{a"),

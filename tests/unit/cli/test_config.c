@@ -3,7 +3,8 @@
 #include "base/memory.h"
 #include "unit/cli/config_support.h"
 
-#define URLS "sqlite:FILE, postgresql://HOST/DATABASE, or a list of them"
+#define URLS                                                                                       \
+    "sqlite:FILE, postgresql://HOST/DATABASE, mariadb://HOST/DATABASE, or a list of them"
 #define ADDRESSES "an address (127.0.0.1:8080, [::1]:8080, :8080) or a list of them"
 
 START_TEST(a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default)
@@ -142,11 +143,11 @@ END_TEST
 
 START_TEST(urls_and_addresses_are_checked)
 {
-    expect_problems("database: [mariadb://u:secret@h/app, mysql:x, 'sqlite:', app.db]\n"
+    expect_problems("database: [oracle://u:secret@h/app, mysql:x, 'sqlite:', app.db]\n"
                     "broker: redis://h:1\ngateway:\n  listen: [8080, '']\nconsole:\n  listen: on\n",
-        "'database' in app.yaml line 1: 'mariadb://u:****@h/app' is for a later version: this "
-        "one does not have it yet; allowed: " URLS "\n"
-        "'database' in app.yaml line 1: 'mysql:x' is no URL that sluice knows; allowed: " URLS "\n"
+        "'database' in app.yaml line 1: 'oracle://u:****@h/app' is no URL that sluice knows; allowed: "
+        URLS "\n"
+        "'database' in app.yaml line 1: 'mysql:x' names no host; allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'sqlite:' names no file; allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'app.db' is no URL that sluice knows; allowed: " URLS "\n"
         "'broker' in app.yaml line 2: 'redis://h:1' is no URL that sluice knows; allowed: "
