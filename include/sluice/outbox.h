@@ -34,12 +34,12 @@ typedef struct sluice_database sluice_database;
  * with all that libpq knows (several hosts, sslmode, ...); a password may also come from PGPASSWORD
  * or ~/.pgpass; or "mariadb://USER:PASSWORD@HOST:PORT/DATABASE", whose password may also come from
  * MYSQL_PWD or a file (?password_file=FILE), and that takes the parameters socket, tls (off, on,
- * verify), tls_ca, connect_timeout, read_timeout and write_timeout (seconds). On success `*ret_database` is the caller's, to be closed with
- * sluice_database_close. Blocks for disk access, up to five seconds for another connection's lock
- * or for each host, and about ten for a server that dies meanwhile. Fails with SLUICE_INVALID (a
- * URL we do not know), SLUICE_UNSUPPORTED (an old server), SLUICE_READ_ONLY (also a
- * standby), SLUICE_UNAVAILABLE, SLUICE_CORRUPT, SLUICE_NO_SCHEMA (made by a newer version),
- * SLUICE_NO_SPACE, SLUICE_BUSY.
+ * verify), tls_ca, connect_timeout, read_timeout and write_timeout (seconds). On success
+ * `*ret_database` is the caller's, to be closed with sluice_database_close. Blocks for disk access,
+ * up to five seconds for another connection's lock or for each host, and about ten for a server
+ * that dies meanwhile. Fails with SLUICE_INVALID (a URL we do not know), SLUICE_UNSUPPORTED (an old
+ * server), SLUICE_READ_ONLY (also a standby), SLUICE_UNAVAILABLE, SLUICE_CORRUPT, SLUICE_NO_SCHEMA
+ * (made by a newer version), SLUICE_NO_SPACE, SLUICE_BUSY.
  *
  * A connection to a server that is lost is made again by the next call outside of a transaction.
  */

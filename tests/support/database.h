@@ -2,8 +2,9 @@
  * tests/support/database.h - an empty database of the kind that the program is run for.
  *
  * One test source serves every database: SLUICE_TEST_DATABASE names the kind ("sqlite" if it is not
- * set), and meson runs the program once a kind. A server is found by SLUICE_TEST_POSTGRESQL, the
- * URL of a role that may create databases; if that is not set, the program is skipped (77).
+ * set), and meson runs the program once a kind. A server is found by SLUICE_TEST_POSTGRESQL or
+ * SLUICE_TEST_MARIADB, the URL of a role that may create databases; if that is not set, the program
+ * is skipped (77).
  */
 #ifndef TESTS_SUPPORT_DATABASE_H
 #define TESTS_SUPPORT_DATABASE_H
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "support/mariadb_server.h"
 #include "support/temp.h"
 
 struct test_database {
@@ -30,7 +32,9 @@ static inline bool test_database_is(const char *kind)
 /* Whether the database can be had here; if not, main returns 77. */
 static inline bool test_database_is_there(void)
 {
-    return !test_database_is("postgresql") || getenv("SLUICE_TEST_POSTGRESQL") != NULL;
+    return test_database_is("postgresql") ? getenv("SLUICE_TEST_POSTGRESQL") != NULL
+        : test_database_is("mariadb")     ? getenv("SLUICE_TEST_MARIADB") != NULL
+                                          : true;
 }
 
 static inline PGconn *test_database_server(void)
@@ -78,6 +82,9 @@ static inline const char *test_database_make(struct test_database *place)
     temp_make(&place->temp);
     if (test_database_is("postgresql")) {
         test_database_make_postgresql(place);
+    } else if (test_database_is("mariadb")) {
+        mariadb_server_make(place->url, sizeof(place->url));
+        place->bytes_type = "BLOB";
     } else {
         snprintf(place->url, sizeof(place->url), "%s", temp_url(&place->temp, "sqlite", "app.db"));
         place->bytes_type = "BLOB";
@@ -94,6 +101,8 @@ static inline void test_database_remove(struct test_database *place)
         snprintf(sql, sizeof(sql), "DROP DATABASE %s WITH (FORCE)", test_database_name(place));
         test_database_command(server, sql);
         PQfinish(server);
+    } else if (test_database_is("mariadb")) {
+        mariadb_server_drop(place->url);
     }
     temp_remove(&place->temp);
 }

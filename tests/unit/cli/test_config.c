@@ -145,8 +145,8 @@ START_TEST(urls_and_addresses_are_checked)
 {
     expect_problems("database: [oracle://u:secret@h/app, mysql:x, 'sqlite:', app.db]\n"
                     "broker: redis://h:1\ngateway:\n  listen: [8080, '']\nconsole:\n  listen: on\n",
-        "'database' in app.yaml line 1: 'oracle://u:****@h/app' is no URL that sluice knows; allowed: "
-        URLS "\n"
+        "'database' in app.yaml line 1: 'oracle://u:****@h/app' is no URL that sluice knows; "
+        "allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'mysql:x' names no host; allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'sqlite:' names no file; allowed: " URLS "\n"
         "'database' in app.yaml line 1: 'app.db' is no URL that sluice knows; allowed: " URLS "\n"

@@ -172,7 +172,10 @@ START_TEST(listeners_hear_what_handlers_published_once_it_is_committed)
     append("f", "Fails");
     append("k", "Third");
     run();
-    ck_assert_str_eq(heard, "before:First before:Third after:First after:Third");
+    /* A slow server ends the group of a transaction sooner: then each event has one of its own. */
+    ck_assert_msg(strcmp(heard, "before:First before:Third after:First after:Third") == 0 ||
+            strcmp(heard, "before:First after:First before:Third after:Third") == 0,
+        "%s", heard);
     tear_down();
 }
 END_TEST
@@ -219,7 +222,7 @@ START_TEST(another_thread_cannot_publish_into_a_handlers_transaction)
 }
 END_TEST
 
-UNIT_MAIN("handler", a_veto_fails_the_one_event_whose_handler_published_it,
+DATABASE_UNIT_MAIN("handler", a_veto_fails_the_one_event_whose_handler_published_it,
     listeners_hear_what_handlers_published_once_it_is_committed,
     a_handler_that_swallows_an_inner_failure_has_failed,
     a_unique_violation_in_a_handler_does_not_poison_the_transaction_that_records_it,

@@ -494,7 +494,7 @@ START_TEST(registrations_that_make_no_sense_are_refused)
 }
 END_TEST
 
-UNIT_MAIN("listener", each_phase_is_told_at_its_time,
+DATABASE_UNIT_MAIN("listener", each_phase_is_told_at_its_time,
     a_listener_hears_the_topic_and_type_that_it_asks_for,
     a_veto_before_the_commit_rolls_everything_back_in_its_name,
     what_a_before_commit_listener_publishes_is_committed_and_heard_before_the_commit,

@@ -412,7 +412,8 @@ START_TEST(a_detached_listener_on_an_adopted_connection_asks_for_a_url)
 }
 END_TEST
 
-UNIT_MAIN("task", an_asynchronous_listener_that_hands_back_no_task_fails_loudly_and_rolls_back,
+DATABASE_UNIT_MAIN("task",
+    an_asynchronous_listener_that_hands_back_no_task_fails_loudly_and_rolls_back,
     an_asynchronous_listener_may_veto, the_work_of_a_task_runs_inside_of_the_transaction,
     a_commit_waits_for_a_promise_that_another_thread_keeps,
     a_promise_that_is_broken_rolls_back_with_its_reason,

@@ -446,7 +446,7 @@ START_TEST(closing_with_an_open_transaction_rolls_it_back)
 }
 END_TEST
 
-UNIT_MAIN("transaction", required_begins_a_transaction_that_the_works_answer_ends,
+DATABASE_UNIT_MAIN("transaction", required_begins_a_transaction_that_the_works_answer_ends,
     required_takes_part_in_the_open_transaction,
     an_inner_failure_that_is_swallowed_fails_the_commit_loudly,
     mandatory_without_a_transaction_calls_nothing, nested_is_undone_alone_at_any_depth,

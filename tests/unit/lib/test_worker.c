@@ -325,7 +325,7 @@ START_TEST(a_worker_that_cannot_be_opened_says_why)
 }
 END_TEST
 
-UNIT_MAIN("worker", jobs_run_one_after_the_other_and_are_done_on_the_loops_thread,
+DATABASE_UNIT_MAIN("worker", jobs_run_one_after_the_other_and_are_done_on_the_loops_thread,
     a_job_that_is_cancelled_before_it_begins_never_does,
     a_job_that_is_cancelled_while_it_runs_does_not_commit,
     a_statement_of_a_job_that_is_cancelled_is_interrupted,
