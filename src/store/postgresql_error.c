@@ -117,7 +117,8 @@ static int fail_connection(
     const struct cause *cause = cause_of_connecting(text);
     bool is_connect = strcmp(what, "cannot connect to") == 0;
     sl_fail(error, cause->code, cause->reaction, "%s%s %s: %s; %s", what, is_connect ? "" : " in",
-        store->name, detail[0] == '\0' ? "no answer" : detail, cause->hint);
+        store->name, detail[0] == '\0' ? "no answer" : detail,
+        is_connect ? cause->hint : "the server or the network went away; a new connection is made");
     set_sqlstate(error, cause->sqlstate);
     return -1;
 }

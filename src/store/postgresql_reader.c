@@ -33,8 +33,8 @@ enum {
 #define WINDOW_PAGE                                                                                \
     "SELECT " COLUMNS                                                                              \
     " FROM sluice.outbox WHERE position > $3 AND position <= $5"                                   \
-    " AND NOT pg_visible_in_snapshot(xid, $1::pg_snapshot)"                                        \
-    " AND pg_visible_in_snapshot(xid, $2::pg_snapshot) ORDER BY position LIMIT $4"
+    " AND NOT pg_visible_in_snapshot(xid, (SELECT $1::pg_snapshot))"                               \
+    " AND pg_visible_in_snapshot(xid, (SELECT $2::pg_snapshot)) ORDER BY position LIMIT $4"
 
 /* Cut a page by the size of its payloads, $6, before they are sent; $5 is always bound. */
 #define CUT(page)                                                                                  \

@@ -37,6 +37,12 @@ static inline bool test_database_is_there(void)
                                           : true;
 }
 
+static inline int test_database_skip(void)
+{
+    puts("SLUICE_TEST_POSTGRESQL is not set: tools/servers/run postgresql -- COMMAND sets it");
+    return 77;
+}
+
 static inline PGconn *test_database_server(void)
 {
     PGconn *server = PQconnectdb(getenv("SLUICE_TEST_POSTGRESQL"));
@@ -112,7 +118,16 @@ static inline void test_database_remove(struct test_database *place)
     UNIT_TESTS(suite_name, __VA_ARGS__)                                                            \
     int main(void)                                                                                 \
     {                                                                                              \
-        return test_database_is_there() ? run_unit_tests() : 77;                                   \
+        return test_database_is_there() ? run_unit_tests() : test_database_skip();                 \
+    }
+
+/* The same for a program that is about PostgreSQL alone. */
+#define POSTGRESQL_UNIT_MAIN(suite_name, ...)                                                      \
+    UNIT_TESTS(suite_name, __VA_ARGS__)                                                            \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        setenv("SLUICE_TEST_DATABASE", "postgresql", 1);                                           \
+        return test_database_is_there() ? run_unit_tests() : test_database_skip();                 \
     }
 
 #endif
