@@ -40,8 +40,7 @@ START_TEST(halt_stops_everything_only_for_poison)
 {
     struct sl_delivery_policy halt = park;
     halt.on_poison = SL_POISON_HALT;
-    ck_assert_int_eq(
-        sl_delivery_decide(&halt, 2, SL_ANSWER_FAILED, 0, 0).verdict, SL_VERDICT_HALT);
+    ck_assert_int_eq(sl_delivery_decide(&halt, 2, SL_ANSWER_FAILED, 0, 0).verdict, SL_VERDICT_HALT);
     ck_assert_int_eq(
         sl_delivery_decide(&halt, 0, SL_ANSWER_FAILED, 0, 0).verdict, SL_VERDICT_RETRY);
     ck_assert_int_eq(
@@ -80,7 +79,41 @@ START_TEST(pauses_double_up_to_the_limit_and_keep_at_least_half_of_it)
 }
 END_TEST
 
-UNIT_MAIN("delivery", an_outage_uses_up_no_attempt_however_often_it_happens,
+START_TEST(every_answer_is_decided_as_the_table_says_under_every_policy)
+{
+    for (int on_poison = SL_POISON_PARK; on_poison <= SL_POISON_HALT; on_poison++) {
+        struct sl_delivery_policy policy = park;
+        policy.on_poison = (enum sl_on_poison) on_poison;
+        enum sl_verdict last =
+            on_poison == SL_POISON_HALT ? SL_VERDICT_HALT : SL_VERDICT_DEAD_LETTER;
+        for (int before = 0; before <= policy.attempts_max + 2; before++) {
+            /* A redrive, or a lower limit after a restart, may bring more attempts than there are.
+             */
+            bool is_last = before + 1 >= policy.attempts_max;
+            struct sl_decision delivered =
+                sl_delivery_decide(&policy, before, SL_ANSWER_DELIVERED, 5000, 7);
+            struct sl_decision outage =
+                sl_delivery_decide(&policy, before, SL_ANSWER_OUTAGE, 5000, 7);
+            struct sl_decision failed =
+                sl_delivery_decide(&policy, before, SL_ANSWER_FAILED, 5000, 7);
+            struct sl_decision rejected =
+                sl_delivery_decide(&policy, before, SL_ANSWER_REJECTED, 5000, 7);
+            ck_assert_int_eq(delivered.verdict, SL_VERDICT_DONE);
+            ck_assert_int_eq(delivered.attempts, before);
+            ck_assert_int_eq(outage.verdict, SL_VERDICT_AGAIN);
+            ck_assert_int_eq(outage.attempts, before);
+            ck_assert_int_eq(failed.verdict, is_last ? last : SL_VERDICT_RETRY);
+            ck_assert_int_eq(failed.attempts, before + 1);
+            ck_assert(is_last || failed.retry_at_ms > 5000);
+            ck_assert_int_eq(rejected.verdict, last);
+            ck_assert_int_eq(rejected.attempts, before + 1);
+        }
+    }
+}
+END_TEST
+
+UNIT_MAIN("delivery", every_answer_is_decided_as_the_table_says_under_every_policy,
+    an_outage_uses_up_no_attempt_however_often_it_happens,
     a_failed_event_is_tried_again_until_its_attempts_are_used_up,
     a_rejected_event_is_a_dead_letter_at_once, halt_stops_everything_only_for_poison,
     a_key_waits_behind_its_pending_events_and_behind_its_dead_letter_unless_skipped,
