@@ -46,8 +46,9 @@ drill: all
 
 soak:
 	@tools/packages test
-	@tools/flavour dev relay_simulation
-	@build-dev/tests/simulation/relay_simulation 100000000
+	@tools/flavour dev relay_simulation consumer_simulation
+	@build-dev/tests/simulation/relay_simulation 50000000
+	@build-dev/tests/simulation/consumer_simulation 50000000
 
 dev asan fault tsan coverage:
 	@tools/packages test
