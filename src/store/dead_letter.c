@@ -65,22 +65,29 @@ static void keep_key_state(void *context, const struct sluice_value *columns, si
     };
 }
 
+/*
+ * Whoever holds an event because of what it sees here must not be overtaken by the end of that: the
+ * head of the key would be taken out, see nobody waiting, and leave for ever what begins to wait.
+ * So the rows are locked until the transaction ends, where others can write beside it.
+ */
+#define KEY_STATE(lock)                                                                            \
+    "SELECT count(CASE WHEN state <> 'FAILED_PERMANENTLY' THEN 1 END),"                            \
+    " count(CASE WHEN state = 'FAILED_PERMANENTLY' THEN 1 END),"                                   \
+    " EXISTS (SELECT 1 FROM sluice_dead_letter WHERE stage = ?1 AND event_id = ?6) "               \
+    "FROM (SELECT state FROM sluice_dead_letter"                                                   \
+    "  WHERE stage = ?1 AND topic = ?2 AND message_key = ?3"                                       \
+    "  AND (tick < ?4 OR (tick = ?4 AND position < ?5))"                                           \
+    "  ORDER BY number LIMIT 16" lock ") AS earlier"
+
 int sl_sql_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
     struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error)
 {
     return sl_sql_run(store,
         &(struct sl_sql) {
-            .text =
-                "SELECT count(CASE WHEN state <> 'FAILED_PERMANENTLY' THEN 1 END),"
-                " count(CASE WHEN state = 'FAILED_PERMANENTLY' THEN 1 END),"
-                " EXISTS (SELECT 1 FROM sluice_dead_letter WHERE stage = ?1 AND event_id = ?6) "
-                "FROM (SELECT state FROM sluice_dead_letter"
-                "  WHERE stage = ?1 AND topic = ?2 AND message_key = ?3"
-                "  AND (tick < ?4 OR (tick = ?4 AND position < ?5)) LIMIT 16) AS earlier",
+            .text = store->dialect->has_row_locks ? KEY_STATE(" FOR UPDATE") : KEY_STATE(""),
             .what = read_failed,
             SL_SQL_VALUES(sluice_text(stage), sl_value_text(event->topic), key_of(event),
-                sluice_integer(position.tick), sluice_integer(position.id),
-                sluice_text(event->id)),
+                sluice_integer(position.tick), sluice_integer(position.id), sluice_text(event->id)),
             .visit = keep_key_state,
             .context = ret_state,
         },
@@ -152,14 +159,13 @@ int sl_sql_held_next(
 {
     return sl_sql_run(store,
         &(struct sl_sql) {
-            .text =
-                "UPDATE sluice_dead_letter SET state = 'RETRYING', next_attempt_at = ?2 "
-                "WHERE number = (SELECT min(o.number) FROM sluice_dead_letter d,"
-                "  sluice_dead_letter o WHERE d.number = ?1 AND " SAME_KEY
-                "  AND o.number <> d.number AND o.state = 'WAITING') "
-                "AND NOT EXISTS (SELECT 1 FROM sluice_dead_letter d, sluice_dead_letter o"
-                "  WHERE d.number = ?1 AND " SAME_KEY
-                "  AND o.number <> d.number AND o.state = 'RETRYING')",
+            .text = "UPDATE sluice_dead_letter SET state = 'RETRYING', next_attempt_at = ?2 "
+                    "WHERE number = (SELECT min(o.number) FROM sluice_dead_letter d,"
+                    "  sluice_dead_letter o WHERE d.number = ?1 AND " SAME_KEY
+                    "  AND o.number <> d.number AND o.state = 'WAITING') "
+                    "AND NOT EXISTS (SELECT 1 FROM sluice_dead_letter d, sluice_dead_letter o"
+                    "  WHERE d.number = ?1 AND " SAME_KEY
+                    "  AND o.number <> d.number AND o.state = 'RETRYING')",
             .what = "cannot release a held event",
             SL_SQL_VALUES(sluice_integer(number), sluice_integer(now_ms)),
         },
@@ -173,7 +179,20 @@ int sl_sql_held_remove(
     if (sl_store_enter(store, &is_ours, error) != 0) {
         return -1;
     }
-    int status = sl_sql_held_next(store, number, now_ms, error);
+    int status = 0;
+    if (store->dialect->has_row_locks) {
+        /* First, so that what begins to wait behind it is seen; see KEY_STATE. */
+        status = sl_sql_run(store,
+            &(struct sl_sql) {
+                .text = "SELECT 1 FROM sluice_dead_letter WHERE number = ?1 FOR UPDATE",
+                .what = "cannot remove a held event",
+                SL_SQL_VALUES(sluice_integer(number)),
+            },
+            error);
+    }
+    if (status == 0) {
+        status = sl_sql_held_next(store, number, now_ms, error);
+    }
     if (status == 0) {
         status = sl_sql_run(store,
             &(struct sl_sql) {

@@ -92,6 +92,7 @@ static const struct sl_store_ops postgresql_ops = {
 
 static const struct sl_dialect postgresql_dialect = {
     .name = "postgresql",
+    .has_row_locks = true,
     .inbox_insert = SL_SQL_INBOX_INSERT,
     .count_consumed = SL_SQL_COUNT_CONSUMED,
     .hold = SL_SQL_HOLD,

@@ -44,6 +44,7 @@ struct sl_dialect {
     const char *count_consumed; /* name, applied, duplicates, failures, now; adds to the row */
     const char *hold;           /* see dead_letter.c; nothing if the stage holds the event */
     const char *lease;          /* holder, ttl_ms: one row changes if the lease is theirs now */
+    bool has_row_locks;         /* others write while a transaction is open; FOR UPDATE locks */
     const char *clock;          /* its Unix time in milliseconds; NULL: it has this machine's */
 };
 

@@ -354,7 +354,7 @@ int sl_store_each_consumer(struct sl_store *store,
 /**
  * What is held at a stage of an event's key and stands before `position` (nothing, if the event has
  * no key), and whether the event itself is held there. At a consumer's stage every position is 0:
- * pass SL_POSITION_END for all of the key.
+ * pass SL_POSITION_END for all of the key. What it tells stays so until the open transaction ends.
  */
 int sl_store_key_state(struct sl_store *store, const char *stage, const struct sl_event *event,
     struct sl_position position, struct sl_key_state *ret_state, struct sluice_error *error)

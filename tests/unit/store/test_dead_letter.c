@@ -1,3 +1,7 @@
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
 #include "store/store.h"
 #include "support/database.h"
 #include "support/unit.h"
@@ -234,6 +238,47 @@ START_TEST(an_attempt_is_kept_with_its_reason)
 }
 END_TEST
 
+static _Atomic bool is_removed;
+
+/* Another consumer delivers the head of the key. */
+static void *remove_head(void *context)
+{
+    struct sl_store *other = NULL;
+    struct sluice_error failure;
+    (void) context;
+    ck_assert_int_eq(sl_store_open(place.url, SL_STORE_EXISTING, &other, &failure), 0);
+    int status = sl_store_held_remove(other, 1, 60, &failure);
+    ck_assert_msg(status == 0, "%s", failure.text);
+    sl_store_close(other);
+    atomic_store(&is_removed, true);
+    return NULL;
+}
+
+START_TEST(what_begins_to_wait_while_the_head_of_its_key_goes_is_not_left_behind)
+{
+    open_store();
+    hold(1, "k", SL_HELD_RETRYING);
+    struct sl_event event = {.topic = SL_TEXT("t"), .has_key = true, .key = SL_TEXT("k")};
+    struct sl_key_state key;
+    pthread_t other;
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    ck_assert_int_eq(sl_store_key_state(store, "relay", &event, SL_POSITION_END, &key, &error), 0);
+    ck_assert_int_eq(key.pending_count, 1);
+    atomic_store(&is_removed, false);
+    ck_assert_int_eq(pthread_create(&other, NULL, remove_head, NULL), 0);
+    /* It must wait for this transaction; give it the time to do otherwise. */
+    int64_t end_ms = sl_clock_monotonic_ms() + 300;
+    while (!atomic_load(&is_removed) && sl_clock_monotonic_ms() < end_ms) {
+        sched_yield();
+    }
+    hold(2, "k", SL_HELD_WAITING);
+    ck_assert_int_eq(sl_store_commit(store, &error), 0);
+    pthread_join(other, NULL);
+    ck_assert_str_eq(states(), "R");
+    close_store();
+}
+END_TEST
+
 DATABASE_UNIT_MAIN("dead_letter", an_event_is_held_once_even_if_it_is_held_again,
     the_key_of_a_held_event_is_held_and_other_keys_are_not,
     a_delivered_head_lets_the_next_of_its_key_retry_in_order,
@@ -241,4 +286,5 @@ DATABASE_UNIT_MAIN("dead_letter", an_event_is_held_once_even_if_it_is_held_again
     a_redrive_of_one_key_leaves_the_others_alone,
     a_drop_deletes_failed_events_only_and_frees_what_waits_behind_them,
     a_failed_head_that_is_skipped_lets_the_next_retry, counts_are_by_stage_and_state,
-    an_attempt_is_kept_with_its_reason)
+    an_attempt_is_kept_with_its_reason,
+    what_begins_to_wait_while_the_head_of_its_key_goes_is_not_left_behind)
