@@ -2,11 +2,12 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "sqlite_sql.h"
+#include "sql.h"
 
 enum {
     STREAM_COUNT_MAX = 1000, /* a further one is told 503, to come back later */
@@ -38,7 +39,7 @@ struct live_statuses {
     struct stream *first;
     int stream_count;
     int is_ending;
-    sqlite3 *sqlite;
+    sluice_database *database;
 };
 
 json_t *status_object(
@@ -49,14 +50,14 @@ json_t *status_object(
         reason != NULL && reason[0] != '\0' ? reason : NULL);
 }
 
-struct live_statuses *live_statuses_new(sqlite3 *sqlite)
+struct live_statuses *live_statuses_new(sluice_database *database)
 {
     struct live_statuses *live = calloc(1, sizeof(*live));
     if (live == NULL) {
         abort(); /* at the start of a service there is nothing to save */
     }
     pthread_mutex_init(&live->lock, NULL);
-    live->sqlite = sqlite;
+    live->database = database;
     return live;
 }
 
@@ -99,15 +100,18 @@ static int on_commit(void *context, sqlite3 *sqlite, const char *database_name, 
 
 void live_statuses_watch(struct live_statuses *live, sluice_database *database)
 {
-    sqlite3_wal_hook(sluice_database_sqlite(database), on_commit, live);
+    if (sluice_database_sqlite(database) != NULL) {
+        sqlite3_wal_hook(sluice_database_sqlite(database), on_commit, live);
+    }
 }
 
 void live_statuses_tick(struct live_statuses *live)
 {
     int64_t now = now_ms();
+    int is_told_of_commits = sluice_database_sqlite(live->database) != NULL;
     pthread_mutex_lock(&live->lock);
     for (struct stream *stream = live->first; stream != NULL; stream = stream->next) {
-        if (now - stream->sent_ms >= SILENCE_MS_MAX) {
+        if (!is_told_of_commits || now - stream->sent_ms >= SILENCE_MS_MAX) {
             wake_locked(stream);
         }
     }
@@ -149,17 +153,16 @@ static void add_to_frame(struct stream *stream, const char *format, ...)
 static int take_next_status(struct stream *stream)
 {
     struct sluice_error error;
-    sqlite3_stmt *row = sql_query(stream->live->sqlite, &error,
+    struct rows *row = sql_query(stream->live->database, &error,
         "SELECT version, type, status, failure_reason FROM order_history"
-        " WHERE order_id = ? AND version > ? ORDER BY version LIMIT 1",
+        " WHERE order_id = ?1 AND version > ?2 ORDER BY version LIMIT 1",
         "ii", stream->order_id, stream->version);
-    int found = row != NULL ? sql_next(row, &error) : -1;
+    int found = row != NULL ? sql_next(row) : -1;
     if (found == 1) {
-        stream->version = sqlite3_column_int64(row, 0);
-        const char *type = (const char *)sqlite3_column_text(row, 1);
-        json_t *object =
-            status_object(stream->order_id, type, (const char *)sqlite3_column_text(row, 2),
-                stream->version, (const char *)sqlite3_column_text(row, 3));
+        stream->version = sql_integer(row, 0);
+        const char *type = sql_text(row, 1);
+        json_t *object = status_object(
+            stream->order_id, type, sql_text(row, 2), stream->version, sql_text(row, 3));
         char *text = json_dumps(object, JSON_COMPACT);
         add_to_frame(stream, "event: %s\nid: %" PRId64 "\ndata: %s\n\n", type, stream->version,
             text != NULL ? text : "{}");
@@ -171,7 +174,7 @@ static int take_next_status(struct stream *stream)
         free(text);
         json_decref(object);
     }
-    sqlite3_finalize(row);
+    sql_end(row);
     return found;
 }
 
@@ -242,15 +245,15 @@ static void on_stream_closed(void *context)
 static int look_up(struct live_statuses *live, int64_t order_id, int64_t *ret_version,
     int *ret_is_final, struct sluice_error *error)
 {
-    sqlite3_stmt *row = sql_query(live->sqlite, error,
-        "SELECT version, type FROM order_history WHERE order_id = ? ORDER BY version DESC LIMIT 1",
+    struct rows *row = sql_query(live->database, error,
+        "SELECT version, type FROM order_history WHERE order_id = ?1 ORDER BY version DESC LIMIT 1",
         "i", order_id);
-    int found = row != NULL ? sql_next(row, error) : -1;
+    int found = row != NULL ? sql_next(row) : -1;
     if (found == 1) {
-        *ret_version = sqlite3_column_int64(row, 0);
-        *ret_is_final = is_final_type((const char *)sqlite3_column_text(row, 1));
+        *ret_version = sql_integer(row, 0);
+        *ret_is_final = is_final_type(sql_text(row, 1));
     }
-    sqlite3_finalize(row);
+    sql_end(row);
     return found;
 }
 

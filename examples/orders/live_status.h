@@ -18,7 +18,6 @@
 
 #include "service.h"
 
-struct sqlite3;
 struct live_statuses;
 
 /**
@@ -30,10 +29,10 @@ json_t *status_object(
     int64_t order_id, const char *type, const char *status, int64_t version, const char *reason);
 
 /**
- * Make the list of streams. `sqlite` is the connection of the thread that answers requests; it
+ * Make the list of streams. `database` is the connection of the thread that answers requests; it
  * stays the caller's.
  */
-struct live_statuses *live_statuses_new(struct sqlite3 *sqlite);
+struct live_statuses *live_statuses_new(sluice_database *database);
 
 /**
  * Answer a request with the stream of an order. On the thread that answers requests only.
@@ -42,13 +41,14 @@ enum MHD_Result live_statuses_answer(
     struct live_statuses *live, const struct request *request, int64_t order_id);
 
 /**
- * Have every commit on this connection wake the streams. Setting it again is fine.
+ * Have every commit on this connection wake the streams. Setting it again is fine. A server does
+ * not tell of commits: there live_statuses_tick wakes them.
  */
 void live_statuses_watch(struct live_statuses *live, sluice_database *database);
 
 /**
  * Send a comment on streams that have been silent for 15 seconds, so that proxies keep them and
- * dead ones are noticed. Any thread.
+ * dead ones are noticed; and look for news where the database does not tell of commits. Any thread.
  */
 void live_statuses_tick(struct live_statuses *live);
 

@@ -34,7 +34,7 @@
 #include "order_news.h"
 #include "order_state.h"
 #include "service.h"
-#include "sqlite_sql.h"
+#include "sql.h"
 #include "wish.h"
 
 extern const unsigned char orders_page[];
@@ -54,28 +54,27 @@ struct order_service {
  * Whether this key has placed an order before: 1 and the order, 0 after noting that it is placed
  * now, -1 with `error`. The code SLUICE_CONFLICT says that it was used for another request.
  */
-static int find_earlier(sqlite3 *sqlite, const char *key, const char *wanted, int64_t new_order_id,
-    struct order *ret_order, struct sluice_error *error)
+static int find_earlier(sluice_database *database, const char *key, const char *wanted,
+    int64_t new_order_id, struct order *ret_order, struct sluice_error *error)
 {
-    sqlite3_stmt *row = sql_query(sqlite, error,
-        "SELECT request, order_id FROM idempotency_keys WHERE idempotency_key = ?", "t", key);
-    if (row == NULL) {
-        return -1;
+    int inserted = sql_insert_once(database, error,
+        "INSERT INTO idempotency_keys (idempotency_key, request, order_id) VALUES (?1, ?2, ?3)",
+        "tti", key, wanted, new_order_id);
+    if (inserted != 0) {
+        return inserted < 0 ? -1 : 0;
     }
-    int found = sql_next(row, error);
-    int64_t order_id = found == 1 ? sqlite3_column_int64(row, 1) : 0;
-    int is_same = found == 1 && is((const char *)sqlite3_column_text(row, 0), wanted);
-    sqlite3_finalize(row);
-    if (found == 0) {
-        return sql_run(sqlite, error, "INSERT INTO idempotency_keys VALUES (?, ?, ?)", "tti", key,
-            wanted, new_order_id);
-    }
-    if (found == 1 && !is_same) {
+    struct rows *row = sql_query(database, error,
+        "SELECT request, order_id FROM idempotency_keys WHERE idempotency_key = ?1", "t", key);
+    int found = sql_next(row);
+    int64_t order_id = found ? sql_integer(row, 1) : 0;
+    int is_same = found && is(sql_text(row, 0), wanted);
+    sql_end(row);
+    if (found && !is_same) {
         *error = (struct sluice_error){.code = SLUICE_CONFLICT,
             .reaction = SLUICE_REJECT,
             .text = "this Idempotency-Key was used for another order: take a new one"};
     }
-    return is_same ? load_order(sqlite, order_id, ret_order, error) : -1;
+    return is_same ? load_order(database, order_id, ret_order, error) : -1;
 }
 
 /* Place the order within the open transaction; an earlier one of the same key is found instead. */
@@ -83,14 +82,13 @@ static int place(struct order_service *service, const struct wish *wish, const c
     struct order *ret_order, struct sluice_error *error)
 {
     sluice_database *database = service->database;
-    sqlite3 *sqlite = sluice_database_sqlite(database);
-    struct order order = {.user_id = wish->user_id, .total_amount = wish->total_amount};
+        struct order order = {.user_id = wish->user_id, .total_amount = wish->total_amount};
     wish_lines(wish, order.lines);
-    int result = insert_order(sqlite, &order, now_ms() + service->expire_after_ms, error);
+    int result = insert_order(database, &order, now_ms() + service->expire_after_ms, error);
     if (result == 0 && key != NULL) {
         char wanted[sizeof(order.lines) + 32];
         snprintf(wanted, sizeof(wanted), "%" PRId64 " %s", order.user_id, order.lines);
-        result = find_earlier(sqlite, key, wanted, order.id, ret_order, error);
+        result = find_earlier(database, key, wanted, order.id, ret_order, error);
     }
     if (result != 0) {
         return result;
@@ -151,7 +149,7 @@ static enum MHD_Result get_order(
 {
     struct sluice_error error;
     struct order order;
-    int found = load_order(sluice_database_sqlite(service->database), id, &order, &error);
+    int found = load_order(service->database, id, &order, &error);
     return found < 0    ? answer_error(request, &error)
            : found == 0 ? answer_missing(request, id)
                         : answer_json(request, MHD_HTTP_OK, order_object(&order));
@@ -165,7 +163,7 @@ static enum MHD_Result cancel_order(
     if (sluice_begin(service->database, &error) != 0) {
         return answer_error(request, &error);
     }
-    int found = load_order(sluice_database_sqlite(service->database), id, &order, &error);
+    int found = load_order(service->database, id, &order, &error);
     int is_cancellable = found == 1 && !is_final(&order);
     int result = found < 0 ? -1 : 0;
     if (is_cancellable && !order.cancel_requested) { /* a second cancel says nothing new */
@@ -245,7 +243,7 @@ static int expire_order(sluice_database *database, int64_t id, struct sluice_err
     if (sluice_begin(database, error) != 0) {
         return -1;
     }
-    int found = load_order(sluice_database_sqlite(database), id, &order, error);
+    int found = load_order(database, id, &order, error);
     if (found == 1 && is(order.status, "PROCESSING")) {
         order.timed_out = 1;
         snprintf(order.failure_reason, sizeof(order.failure_reason), "not paid in time");
@@ -263,16 +261,15 @@ static int expire_overdue(sluice_database *database, struct sluice_error *error)
 {
     int64_t ids[SCAN_ORDERS_MAX];
     int count = 0;
-    sqlite3_stmt *rows = sql_query(sluice_database_sqlite(database), error,
-        "SELECT order_id FROM orders WHERE status = 'PROCESSING' AND expires_at_ms <= ?"
-        " ORDER BY expires_at_ms LIMIT ?",
-        "ii", now_ms(), (int64_t)SCAN_ORDERS_MAX);
-    int result = rows != NULL ? sql_next(rows, error) : -1;
-    while (result == 1) {
-        ids[count++] = sqlite3_column_int64(rows, 0);
-        result = sql_next(rows, error);
+    struct rows *rows = sql_query(database, error,
+        "SELECT order_id FROM orders WHERE status = 'PROCESSING' AND expires_at_ms <= ?1"
+        " ORDER BY expires_at_ms LIMIT 100",
+        "i", now_ms());
+    int result = rows != NULL ? 0 : -1;
+    while (sql_next(rows) && count < SCAN_ORDERS_MAX) {
+        ids[count++] = sql_integer(rows, 0);
     }
-    sqlite3_finalize(rows);
+    sql_end(rows);
     for (int i = 0; i < count && result == 0; i++) {
         result = expire_order(database, ids[i], error);
     }
@@ -287,7 +284,7 @@ static int open_database(struct order_service *service, const char *url,
         return -1;
     }
     if (service->live == NULL) {
-        service->live = live_statuses_new(sluice_database_sqlite(*ret_database));
+        service->live = live_statuses_new(*ret_database);
     }
     live_statuses_watch(service->live, *ret_database);
     return 0;

@@ -109,7 +109,7 @@ static enum sluice_outcome on_news(sluice_database *database, const struct sluic
     }
     struct order order;
     int64_t id = json_integer_value(json_object_get(news, "order_id"));
-    int result = load_order(sluice_database_sqlite(database), id, &order, error);
+    int result = load_order(database, id, &order, error);
     if (result == 0) {
         snprintf(error->text, sizeof(error->text), "there is no order %" PRId64, id);
         json_decref(news);

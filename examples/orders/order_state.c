@@ -5,25 +5,24 @@
 
 #include "live_status.h"
 #include "service.h"
-#include "sqlite_sql.h"
+#include "sql.h"
 
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS orders("
-    "  order_id INTEGER PRIMARY KEY AUTOINCREMENT, user_id INTEGER NOT NULL,"
-    "  lines TEXT NOT NULL, total_amount INTEGER NOT NULL, status TEXT NOT NULL,"
-    "  type TEXT NOT NULL, version INTEGER NOT NULL, failure_reason TEXT,"
-    "  payment_status TEXT NOT NULL, payment_requested INTEGER NOT NULL,"
-    "  cancel_requested INTEGER NOT NULL, timed_out INTEGER NOT NULL,"
-    "  expires_at_ms INTEGER NOT NULL);"
-    "CREATE INDEX IF NOT EXISTS orders_in_process"
-    "  ON orders(expires_at_ms) WHERE status = 'PROCESSING';"
-    "CREATE TABLE IF NOT EXISTS order_history("
-    "  order_id INTEGER NOT NULL, version INTEGER NOT NULL, type TEXT NOT NULL,"
-    "  status TEXT NOT NULL, failure_reason TEXT, event_id TEXT NOT NULL UNIQUE,"
-    "  changed_at_ms INTEGER NOT NULL, PRIMARY KEY(order_id, version)) WITHOUT ROWID;"
-    "CREATE TABLE IF NOT EXISTS idempotency_keys("
-    "  idempotency_key TEXT PRIMARY KEY, request TEXT NOT NULL, order_id INTEGER NOT NULL"
-    ") WITHOUT ROWID;";
+static const char *const tables[] = {
+    "CREATE TABLE IF NOT EXISTS orders ("
+    " order_id {id}, user_id BIGINT NOT NULL, order_lines TEXT NOT NULL,"
+    " total_amount BIGINT NOT NULL, status VARCHAR(24) NOT NULL, type VARCHAR(24) NOT NULL,"
+    " version BIGINT NOT NULL, failure_reason VARCHAR(255), payment_status VARCHAR(24) NOT NULL,"
+    " payment_requested BIGINT NOT NULL, cancel_requested BIGINT NOT NULL,"
+    " timed_out BIGINT NOT NULL, expires_at_ms BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS orders_in_process ON orders (status, expires_at_ms)",
+    "CREATE TABLE IF NOT EXISTS order_history ("
+    " order_id BIGINT NOT NULL, version BIGINT NOT NULL, type VARCHAR(24) NOT NULL,"
+    " status VARCHAR(24) NOT NULL, failure_reason VARCHAR(255), event_id VARCHAR(36) NOT NULL"
+    " UNIQUE, changed_at_ms BIGINT NOT NULL, PRIMARY KEY (order_id, version))",
+    "CREATE TABLE IF NOT EXISTS idempotency_keys ("
+    " idempotency_key VARCHAR(255) NOT NULL PRIMARY KEY, request TEXT NOT NULL,"
+    " order_id BIGINT NOT NULL)",
+    NULL};
 
 int is(const char *text, const char *other)
 {
@@ -78,76 +77,70 @@ json_t *order_object(const struct order *order)
 
 int orders_make_tables(sluice_database *database, struct sluice_error *error)
 {
-    sqlite3 *sqlite = sluice_database_sqlite(database);
-    if (sqlite3_exec(sqlite, schema, NULL, NULL, NULL) != SQLITE_OK) {
-        snprintf(error->text, sizeof(error->text), "cannot make the tables of orders: %s",
-            sqlite3_errmsg(sqlite));
-        return -1;
-    }
-    return 0;
+        return sql_make_tables(database, tables, error);
 }
 
-int insert_order(
-    sqlite3 *sqlite, struct order *order, int64_t expires_at_ms, struct sluice_error *error)
+int insert_order(sluice_database *database, struct order *order, int64_t expires_at_ms,
+    struct sluice_error *error)
 {
     snprintf(order->payment_status, sizeof(order->payment_status), "PENDING");
-    if (sql_run(sqlite, error,
-            "INSERT INTO orders(user_id, lines, total_amount, status, type, version,"
-            " payment_status, payment_requested, cancel_requested, timed_out, expires_at_ms)"
-            " VALUES (?, ?, ?, '', '', 0, ?, 0, 0, 0, ?)",
-            "ititi", order->user_id, order->lines, order->total_amount, order->payment_status,
-            expires_at_ms) != 0) {
-        return -1;
-    }
-    order->id = sqlite3_last_insert_rowid(sqlite);
-    return 0;
+    struct rows *row = sql_query(database, error,
+        "INSERT INTO orders (user_id, order_lines, total_amount, status, type, version,"
+        " payment_status, payment_requested, cancel_requested, timed_out, expires_at_ms)"
+        " VALUES (?1, ?2, ?3, '', '', 0, ?4, 0, 0, 0, ?5) RETURNING order_id",
+        "ititi", order->user_id, order->lines, order->total_amount, order->payment_status,
+        expires_at_ms);
+    int result = sql_next(row) ? 0 : -1;
+    order->id = result == 0 ? sql_integer(row, 0) : 0;
+    sql_end(row);
+    return result;
 }
 
-int load_order(sqlite3 *sqlite, int64_t id, struct order *ret_order, struct sluice_error *error)
+int load_order(sluice_database *database, int64_t id, struct order *ret_order,
+    struct sluice_error *error)
 {
-    sqlite3_stmt *row = sql_query(sqlite, error,
+    struct rows *row = sql_query(database, error,
         "SELECT order_id, user_id, total_amount, version, payment_requested, cancel_requested,"
-        " timed_out, status, type, payment_status, failure_reason, lines FROM orders WHERE "
-        "order_id = ?",
+        " timed_out, status, type, payment_status, failure_reason, order_lines FROM orders"
+        " WHERE order_id = ?1 {lock}",
         "i", id);
     if (row == NULL) {
         return -1;
     }
-    int found = sql_next(row, error);
+    int found = sql_next(row);
     if (found == 1) {
-        *ret_order = (struct order){.id = sqlite3_column_int64(row, 0),
-            .user_id = sqlite3_column_int64(row, 1),
-            .total_amount = sqlite3_column_int64(row, 2),
-            .version = sqlite3_column_int64(row, 3),
-            .payment_requested = sqlite3_column_int64(row, 4),
-            .cancel_requested = sqlite3_column_int64(row, 5),
-            .timed_out = sqlite3_column_int64(row, 6)};
-        sql_text(row, 7, ret_order->status, sizeof(ret_order->status));
-        sql_text(row, 8, ret_order->type, sizeof(ret_order->type));
-        sql_text(row, 9, ret_order->payment_status, sizeof(ret_order->payment_status));
-        sql_text(row, 10, ret_order->failure_reason, sizeof(ret_order->failure_reason));
-        sql_text(row, 11, ret_order->lines, sizeof(ret_order->lines));
+        *ret_order = (struct order){.id = sql_integer(row, 0),
+            .user_id = sql_integer(row, 1),
+            .total_amount = sql_integer(row, 2),
+            .version = sql_integer(row, 3),
+            .payment_requested = sql_integer(row, 4),
+            .cancel_requested = sql_integer(row, 5),
+            .timed_out = sql_integer(row, 6)};
+        sql_copy(row, 7, ret_order->status, sizeof(ret_order->status));
+        sql_copy(row, 8, ret_order->type, sizeof(ret_order->type));
+        sql_copy(row, 9, ret_order->payment_status, sizeof(ret_order->payment_status));
+        sql_copy(row, 10, ret_order->failure_reason, sizeof(ret_order->failure_reason));
+        sql_copy(row, 11, ret_order->lines, sizeof(ret_order->lines));
     }
-    sqlite3_finalize(row);
+    sql_end(row);
     return found;
 }
 
 int store_order(sluice_database *database, struct order *order, struct sluice_error *error)
 {
-    sqlite3 *sqlite = sluice_database_sqlite(database);
-    const char *status = derive_status(order);
+        const char *status = derive_status(order);
     const char *type = stream_type(status, order->payment_requested);
     int is_visible = order->version == 0 || !is(order->status, status) || !is(order->type, type);
     snprintf(order->status, sizeof(order->status), "%s", status);
     snprintf(order->type, sizeof(order->type), "%s", type);
     order->version += is_visible;
     const char *reason = order->failure_reason[0] != '\0' ? order->failure_reason : NULL;
-    if (sql_run(sqlite, error,
-            "UPDATE orders SET status = ?, type = ?, version = ?, failure_reason = ?,"
-            " payment_status = ?, payment_requested = ?, cancel_requested = ?, timed_out = ?"
-            " WHERE order_id = ?",
+    if (sql_run(database, error,
+            "UPDATE orders SET status = ?1, type = ?2, version = ?3, failure_reason = ?4,"
+            " payment_status = ?5, payment_requested = ?6, cancel_requested = ?7, timed_out = ?8"
+            " WHERE order_id = ?9",
             "ttittiiii", order->status, order->type, order->version, reason, order->payment_status,
-            order->payment_requested, order->cancel_requested, order->timed_out, order->id) != 0) {
+            order->payment_requested, order->cancel_requested, order->timed_out, order->id) < 0) {
         return -1;
     }
     if (!is_visible) {
@@ -158,7 +151,11 @@ int store_order(sluice_database *database, struct order *order, struct sluice_er
             order_object(order), event_id, error) != 0) {
         return -1;
     }
-    return sql_run(sqlite, error, "INSERT INTO order_history VALUES (?, ?, ?, ?, ?, ?, ?)",
-        "iitttti", order->id, order->version, order->type, order->status, reason, event_id,
-        now_ms());
+    return sql_run(database, error,
+               "INSERT INTO order_history (order_id, version, type, status, failure_reason,"
+               " event_id, changed_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+               "iitttti", order->id, order->version, order->type, order->status, reason, event_id,
+               now_ms()) == 1
+               ? 0
+               : -1;
 }

@@ -15,7 +15,6 @@
 
 #include "wish.h"
 
-struct sqlite3;
 
 struct order {
     int64_t id;
@@ -56,13 +55,13 @@ json_t *order_object(const struct order *order);
 /**
  * Insert a new order, not yet visible: store_order gives it its first version. 0, or -1.
  */
-int insert_order(struct sqlite3 *sqlite, struct order *order, int64_t expires_at_ms,
+int insert_order(sluice_database *database, struct order *order, int64_t expires_at_ms,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
  * Read an order: 1 found, 0 there is none, -1 with `error`.
  */
-int load_order(struct sqlite3 *sqlite, int64_t id, struct order *ret_order,
+int load_order(sluice_database *database, int64_t id, struct order *ret_order,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**

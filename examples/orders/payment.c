@@ -20,26 +20,27 @@
 #include <string.h>
 
 #include "service.h"
-#include "sqlite_sql.h"
+#include "sql.h"
 
 enum { STARTING_POINTS = 10000, WAIT_MS_MAX = 1000 };
 
-static const char schema[] =
-    "CREATE TABLE IF NOT EXISTS user_point("
-    "  user_id INTEGER PRIMARY KEY, point INTEGER NOT NULL CHECK(point >= 0),"
-    "  version INTEGER NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS payment_log("
-    "  payment_log_id INTEGER PRIMARY KEY AUTOINCREMENT, order_id INTEGER NOT NULL UNIQUE,"
-    "  event_id TEXT NOT NULL UNIQUE, user_id INTEGER NOT NULL, total_amount INTEGER NOT NULL,"
-    "  point_before INTEGER NOT NULL, point_after INTEGER NOT NULL, result TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS charge_log("
-    "  payment_log_id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE,"
-    "  user_id INTEGER NOT NULL, point_before INTEGER NOT NULL, point_after INTEGER NOT NULL,"
-    "  reason TEXT NOT NULL);"
-    "CREATE TABLE IF NOT EXISTS payment_due("
-    "  event_id TEXT PRIMARY KEY, due_ms INTEGER NOT NULL, order_id INTEGER NOT NULL,"
-    "  user_id INTEGER NOT NULL, total_amount INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX IF NOT EXISTS payment_due_by_time ON payment_due(due_ms);";
+static const char *const tables[] = {
+    "CREATE TABLE IF NOT EXISTS user_point ("
+    " user_id BIGINT NOT NULL PRIMARY KEY, point BIGINT NOT NULL CHECK (point >= 0),"
+    " version BIGINT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS payment_log ("
+    " payment_log_id {id}, order_id BIGINT NOT NULL UNIQUE, event_id VARCHAR(36) NOT NULL UNIQUE,"
+    " user_id BIGINT NOT NULL, total_amount BIGINT NOT NULL, point_before BIGINT NOT NULL,"
+    " point_after BIGINT NOT NULL, result VARCHAR(12) NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS charge_log ("
+    " payment_log_id BIGINT NOT NULL PRIMARY KEY, event_id VARCHAR(36) NOT NULL UNIQUE,"
+    " user_id BIGINT NOT NULL, point_before BIGINT NOT NULL, point_after BIGINT NOT NULL,"
+    " reason VARCHAR(12) NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS payment_due ("
+    " event_id VARCHAR(36) NOT NULL PRIMARY KEY, due_ms BIGINT NOT NULL, order_id BIGINT NOT NULL,"
+    " user_id BIGINT NOT NULL, total_amount BIGINT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS payment_due_by_time ON payment_due (due_ms)",
+    NULL};
 
 struct payment_service {
     sluice_database *database; /* for the thread that answers requests */
@@ -58,25 +59,37 @@ struct payment {
 
 /* The points of a wallet that may not exist yet; 0, or -1 with `error`. */
 static int read_points(
-    sqlite3 *sqlite, int64_t user_id, int64_t *ret_points, struct sluice_error *error)
+    sluice_database *database, int64_t user_id, int64_t *ret_points, struct sluice_error *error)
 {
-    sqlite3_stmt *row =
-        sql_query(sqlite, error, "SELECT point FROM user_point WHERE user_id = ?", "i", user_id);
-    int found = row != NULL ? sql_next(row, error) : -1;
-    if (found >= 0) {
-        *ret_points = found == 1 ? sqlite3_column_int64(row, 0) : STARTING_POINTS;
+    struct rows *row = sql_query(
+        database, error, "SELECT point FROM user_point WHERE user_id = ?1 {lock}", "i", user_id);
+    if (row == NULL) {
+        return -1;
     }
-    sqlite3_finalize(row);
-    return found < 0 ? -1 : 0;
+    *ret_points = sql_next(row) ? sql_integer(row, 0) : STARTING_POINTS;
+    sql_end(row);
+    return 0;
+}
+
+/* The points of a wallet that is made if need be, and nobody else's until we commit. */
+static int lock_points(
+    sluice_database *database, int64_t user_id, int64_t *ret_points, struct sluice_error *error)
+{
+    return sql_insert_once(database, error,
+               "INSERT INTO user_point (user_id, point, version) VALUES (?1, ?2, 0)", "ii", user_id,
+               (int64_t)STARTING_POINTS) < 0
+               ? -1
+               : read_points(database, user_id, ret_points, error);
 }
 
 static int write_points(
-    sqlite3 *sqlite, int64_t user_id, int64_t points, struct sluice_error *error)
+    sluice_database *database, int64_t user_id, int64_t points, struct sluice_error *error)
 {
-    return sql_run(sqlite, error,
-        "INSERT INTO user_point VALUES (?, ?, 1) ON CONFLICT(user_id)"
-        " DO UPDATE SET point = excluded.point, version = version + 1",
-        "ii", user_id, points);
+    return sql_run(database, error,
+               "UPDATE user_point SET point = ?1, version = version + 1 WHERE user_id = ?2", "ii",
+               points, user_id) == 1
+               ? 0
+               : -1;
 }
 
 /* --- taking points --------------------------------------------------------------------------- */
@@ -103,29 +116,38 @@ static int publish_answer(sluice_database *database, const struct payment *payme
         NULL, error);
 }
 
+static int find_payment(
+    sluice_database *database, int64_t order_id, int64_t *ret_id, struct sluice_error *error)
+{
+    struct rows *row = sql_query(database, error,
+        "SELECT payment_log_id FROM payment_log WHERE order_id = ?1", "i", order_id);
+    int result = sql_next(row) ? 0 : -1;
+    *ret_id = result == 0 ? sql_integer(row, 0) : 0;
+    sql_end(row);
+    return result;
+}
+
 /* Take the points and say so, in the open transaction. */
 static enum sluice_outcome pay(
     sluice_database *database, const struct payment *payment, struct sluice_error *error)
 {
-    sqlite3 *sqlite = sluice_database_sqlite(database);
-    int64_t points = 0;
-    if (read_points(sqlite, payment->user_id, &points, error) != 0) {
+        int64_t points = 0;
+    if (lock_points(database, payment->user_id, &points, error) != 0) {
         return outcome_of(error);
     }
     int is_enough = points >= payment->total_amount;
     int64_t points_after = is_enough ? points - payment->total_amount : points;
-    if (sql_run(sqlite, error,
-            "INSERT INTO payment_log(order_id, event_id, user_id, total_amount, point_before,"
-            " point_after, result) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT(order_id) DO NOTHING",
-            "itiiiit", payment->order_id, payment->event_id, payment->user_id,
-            payment->total_amount, points, points_after, is_enough ? "COMPLETED" : "FAILED") != 0) {
-        return outcome_of(error);
-    }
-    if (sqlite3_changes(sqlite) == 0) {
+    int inserted = sql_insert_once(database, error,
+        "INSERT INTO payment_log (order_id, event_id, user_id, total_amount, point_before,"
+        " point_after, result) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "itiiiit", payment->order_id, payment->event_id, payment->user_id, payment->total_amount,
+        points, points_after, is_enough ? "COMPLETED" : "FAILED");
+    if (inserted == 0) {
         return SLUICE_ALREADY_APPLIED; /* another event has asked for this order's payment */
     }
-    int64_t payment_log_id = sqlite3_last_insert_rowid(sqlite);
-    if (write_points(sqlite, payment->user_id, points_after, error) != 0 ||
+    int64_t payment_log_id = 0;
+    if (inserted < 0 || find_payment(database, payment->order_id, &payment_log_id, error) != 0 ||
+        write_points(database, payment->user_id, points_after, error) != 0 ||
         publish_answer(database, payment, payment_log_id, points, error) != 0) {
         return outcome_of(error);
     }
@@ -139,9 +161,11 @@ static enum sluice_outcome pay(
 static enum sluice_outcome pay_later(sluice_database *database, const struct payment *payment,
     int64_t due_ms, struct sluice_error *error)
 {
-    return sql_run(sluice_database_sqlite(database), error,
-               "INSERT INTO payment_due VALUES (?, ?, ?, ?, ?)", "tiiii", payment->event_id, due_ms,
-               payment->order_id, payment->user_id, payment->total_amount) == 0
+    return sql_run(database, error,
+               "INSERT INTO payment_due (event_id, due_ms, order_id, user_id, total_amount)"
+               " VALUES (?1, ?2, ?3, ?4, ?5)",
+               "tiiii", payment->event_id, due_ms, payment->order_id, payment->user_id,
+               payment->total_amount) == 1
                ? SLUICE_APPLIED
                : outcome_of(error);
 }
@@ -171,23 +195,23 @@ static enum sluice_outcome on_payment_requested(sluice_database *database,
 }
 
 /* The request that is due first, and when: 1, 0 if there is none, -1 with `error`. */
-static int find_first(sqlite3 *sqlite, struct payment *ret_payment,
+static int find_first(sluice_database *database, struct payment *ret_payment,
     char ret_event_id[SLUICE_EVENT_ID_SIZE], int64_t *ret_due_ms, struct sluice_error *error)
 {
-    sqlite3_stmt *row = sql_query(sqlite, error,
+    struct rows *row = sql_query(database, error,
         "SELECT event_id, order_id, user_id, total_amount, due_ms FROM payment_due"
         " ORDER BY due_ms LIMIT 1",
         "");
-    int found = row != NULL ? sql_next(row, error) : -1;
+    int found = row != NULL ? sql_next(row) : -1;
     if (found == 1) {
-        sql_text(row, 0, ret_event_id, SLUICE_EVENT_ID_SIZE);
+        sql_copy(row, 0, ret_event_id, SLUICE_EVENT_ID_SIZE);
         *ret_payment = (struct payment){.event_id = ret_event_id,
-            .order_id = sqlite3_column_int64(row, 1),
-            .user_id = sqlite3_column_int64(row, 2),
-            .total_amount = sqlite3_column_int64(row, 3)};
-        *ret_due_ms = sqlite3_column_int64(row, 4);
+            .order_id = sql_integer(row, 1),
+            .user_id = sql_integer(row, 2),
+            .total_amount = sql_integer(row, 3)};
+        *ret_due_ms = sql_integer(row, 4);
     }
-    sqlite3_finalize(row);
+    sql_end(row);
     return found;
 }
 
@@ -198,11 +222,10 @@ static int find_first(sqlite3 *sqlite, struct payment *ret_payment,
  */
 static int pay_first(sluice_database *database, int64_t *ret_due_ms, struct sluice_error *error)
 {
-    sqlite3 *sqlite = sluice_database_sqlite(database);
-    struct payment payment;
+        struct payment payment;
     char event_id[SLUICE_EVENT_ID_SIZE];
     *ret_due_ms = INT64_MAX;
-    int found = find_first(sqlite, &payment, event_id, ret_due_ms, error);
+    int found = find_first(database, &payment, event_id, ret_due_ms, error);
     if (found != 1 || *ret_due_ms > now_ms()) {
         return found < 0 ? -1 : 0;
     }
@@ -211,7 +234,8 @@ static int pay_first(sluice_database *database, int64_t *ret_due_ms, struct slui
     }
     enum sluice_outcome outcome = pay(database, &payment, error);
     if ((outcome == SLUICE_APPLIED || outcome == SLUICE_ALREADY_APPLIED) &&
-        sql_run(sqlite, error, "DELETE FROM payment_due WHERE event_id = ?", "t", event_id) == 0) {
+        sql_run(database, error, "DELETE FROM payment_due WHERE event_id = ?1", "t", event_id) ==
+            1) {
         return sluice_commit(database, error) == 0 ? 1 : -1;
     }
     sluice_rollback(database, NULL);
@@ -258,19 +282,16 @@ static int publish_refund(sluice_database *database, int64_t order_id, int64_t u
 static int refund(sluice_database *database, int64_t payment_log_id, int64_t user_id,
     int64_t amount, const char *event_id, struct sluice_error *error)
 {
-    sqlite3 *sqlite = sluice_database_sqlite(database);
-    int64_t points = 0;
-    if (read_points(sqlite, user_id, &points, error) != 0) {
+        int64_t points = 0;
+    if (lock_points(database, user_id, &points, error) != 0) {
         return -1;
     }
-    if (sql_run(sqlite, error,
-            "INSERT INTO charge_log VALUES (?, ?, ?, ?, ?, 'REFUND')"
-            " ON CONFLICT(payment_log_id) DO NOTHING",
-            "itiii", payment_log_id, event_id, user_id, points, points + amount) != 0) {
-        return -1;
-    }
+    int inserted = sql_insert_once(database, error,
+        "INSERT INTO charge_log (payment_log_id, event_id, user_id, point_before, point_after,"
+        " reason) VALUES (?1, ?2, ?3, ?4, ?5, 'REFUND')",
+        "itiii", payment_log_id, event_id, user_id, points, points + amount);
     /* No line was added: these points were given back before, for whatever event. */
-    return sqlite3_changes(sqlite) == 0 ? 0 : write_points(sqlite, user_id, points + amount, error);
+    return inserted != 1 ? inserted : write_points(database, user_id, points + amount, error);
 }
 
 static enum sluice_outcome on_compensation_requested(sluice_database *database,
@@ -284,18 +305,18 @@ static enum sluice_outcome on_compensation_requested(sluice_database *database,
     int64_t order_id = json_integer_value(json_object_get(request, "order_id"));
     int64_t user_id = json_integer_value(json_object_get(request, "user_id"));
     json_decref(request);
-    sqlite3_stmt *row = sql_query(sluice_database_sqlite(database), error,
+    struct rows *row = sql_query(database, error,
         "SELECT payment_log_id, user_id, total_amount FROM payment_log"
-        " WHERE order_id = ? AND result = 'COMPLETED'",
+        " WHERE order_id = ?1 AND result = 'COMPLETED'",
         "i", order_id);
-    int found = row != NULL ? sql_next(row, error) : -1;
+    int found = row != NULL ? sql_next(row) : -1;
     int result = found;
     if (found == 1) {
-        user_id = sqlite3_column_int64(row, 1);
-        result = refund(database, sqlite3_column_int64(row, 0), user_id,
-            sqlite3_column_int64(row, 2), event->id, error);
+        user_id = sql_integer(row, 1);
+        result = refund(
+            database, sql_integer(row, 0), user_id, sql_integer(row, 2), event->id, error);
     }
-    sqlite3_finalize(row);
+    sql_end(row);
     if (result < 0 || publish_refund(database, order_id, user_id,
                           found == 1 ? NULL : "there is no payment of this order", error) != 0) {
         return outcome_of(error);
@@ -326,7 +347,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     }
     struct sluice_error error;
     int64_t points = 0;
-    if (read_points(sluice_database_sqlite(service->database), user_id, &points, &error) != 0) {
+    if (read_points(service->database, user_id, &points, &error) != 0) {
         return answer_message(request,
             error.reaction == SLUICE_RETRY ? MHD_HTTP_SERVICE_UNAVAILABLE
                                            : MHD_HTTP_INTERNAL_SERVER_ERROR,
@@ -341,13 +362,7 @@ static int open_database(
     if (sluice_database_open(url, ret_database, error) != 0) {
         return -1;
     }
-    sqlite3 *sqlite = sluice_database_sqlite(*ret_database);
-    if (sqlite3_exec(sqlite, schema, NULL, NULL, NULL) != SQLITE_OK) {
-        snprintf(error->text, sizeof(error->text), "cannot make the tables of payment: %s",
-            sqlite3_errmsg(sqlite));
-        return -1;
-    }
-    return 0;
+    return sql_make_tables(*ret_database, tables, error);
 }
 
 int main(int argc, char **argv)
