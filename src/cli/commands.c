@@ -10,6 +10,8 @@ const struct sl_command *const sl_commands[] = {
     &sl_command_doctor,
     &sl_command_status,
     &sl_command_tail,
+    &sl_command_lag,
+    &sl_command_explain,
     &sl_command_verify,
     &sl_command_dead_letter_list,
     &sl_command_dead_letter_show,

@@ -144,6 +144,36 @@ static void look_at_lease(struct sl_doctor *doctor, struct sl_store *store, cons
     }
 }
 
+struct transactions {
+    struct sl_doctor *doctor;
+    const char *shown;
+    size_t count;
+};
+
+static void note_transaction(void *context, struct sl_text who, int64_t age_ms)
+{
+    struct transactions *noting = context;
+    char age[24];
+    sl_format_age(age_ms, age);
+    noting->count++;
+    sl_doctor_find(noting->doctor, SL_FINDING_WARN, "transaction", noting->shown,
+        "%.*s has been open for %s: the events that it wrote wait for its commit, and old rows "
+        "cannot be cleaned up behind it; end it if it was forgotten",
+        (int) who.size, who.data, age);
+}
+
+static void look_at_transactions(
+    struct sl_doctor *doctor, struct sl_store *store, const char *shown)
+{
+    struct sluice_error error;
+    struct transactions noting = {doctor, shown, 0};
+    if (sl_store_open_transactions(store, STILL_MS, note_transaction, &noting, &error) != 0) {
+        sl_doctor_find(doctor, SL_FINDING_WARN, "transaction", shown, "%s", error.text);
+    } else if (noting.count == 0) {
+        sl_doctor_find(doctor, SL_FINDING_OK, "transaction", shown, "none has been open for long");
+    }
+}
+
 static void look_at_held(struct sl_doctor *doctor, const json_t *state, const char *shown)
 {
     size_t index;
@@ -196,6 +226,7 @@ void sl_doctor_look_at_database(
         "reachable, with sluice's tables of this version");
     look_at_rights(doctor, store, shown);
     look_at_clock(doctor, store, shown);
+    look_at_transactions(doctor, store, shown);
     if (sl_store_outbox_state(store, &outbox, &error) != 0 ||
         sl_state_of_store(store, shown, sl_clock_wall_ms(), &state, &error) != 0) {
         sl_doctor_find(doctor, SL_FINDING_FAIL, "tables", shown, "%s", error.text);

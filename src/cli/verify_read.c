@@ -266,7 +266,8 @@ int sl_verify_read_inbox(struct sl_verify *verify, size_t consumer)
 {
     struct sl_verify_member *member = &verify->consumers[consumer];
     struct sl_store *store = verify->stores[member->store].store;
-    struct marker_context context = {.verify = verify, .consumer = consumer};
+    struct marker_context context = {
+        .verify = verify, .consumer = consumer, .last = SL_MARKER_START};
     if (read_stage(verify, store, member->name, (uint32_t) consumer) != 0) {
         return -1;
     }

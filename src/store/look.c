@@ -53,6 +53,79 @@ int sl_store_inbox_find(struct sl_store *store, const char *event_id, sl_marker_
         error);
 }
 
+struct row_visit {
+    sl_row_visit visit;
+    void *context;
+};
+
+static void visit_row(void *context, const struct sluice_value *columns, size_t column_count)
+{
+    struct row_visit *visit = context;
+    struct sl_event event = {
+        .topic = sl_value_view(&columns[3]),
+        .has_key = columns[4].kind != SLUICE_NULL,
+        .key = sl_value_view(&columns[4]),
+        .type = sl_value_view(&columns[5]),
+        .payload = sl_value_view(&columns[6]),
+        .headers = sl_value_view(&columns[7]),
+        .time_ms = sl_value_number(&columns[8]),
+    };
+    (void) column_count;
+    sl_value_copy(&columns[2], event.id, sizeof(event.id));
+    visit->visit(visit->context,
+        (struct sl_position) {sl_value_number(&columns[0]), sl_value_number(&columns[1])}, &event);
+}
+
+int sl_store_outbox_find(struct sl_store *store, const char *event_id, sl_row_visit visit,
+    void *context, struct sluice_error *error)
+{
+    struct row_visit visitor = {visit, context};
+    const char *text = store->dialect->outbox_find;
+    return sl_sql_run(store,
+        &(struct sl_sql) {
+            .text = text != NULL ? text
+                                 : "SELECT 0, position, id, topic, message_key, type, payload,"
+                                   " headers, created_at FROM sluice_outbox WHERE id = ?1"
+                                   " ORDER BY position",
+            .what = "cannot read the outbox",
+            SL_SQL_VALUES(sluice_text(event_id)),
+            .visit = visit_row,
+            .context = &visitor,
+        },
+        error);
+}
+
+struct transaction_visit {
+    sl_transaction_visit visit;
+    void *context;
+};
+
+static void visit_transaction(
+    void *context, const struct sluice_value *columns, size_t column_count)
+{
+    struct transaction_visit *visit = context;
+    (void) column_count;
+    visit->visit(visit->context, sl_value_view(&columns[0]), sl_value_number(&columns[1]));
+}
+
+int sl_store_open_transactions(struct sl_store *store, int64_t age_ms_min,
+    sl_transaction_visit visit, void *context, struct sluice_error *error)
+{
+    struct transaction_visit visitor = {visit, context};
+    if (store->dialect->open_transactions == NULL) {
+        return 0;
+    }
+    return sl_sql_run(store,
+        &(struct sl_sql) {
+            .text = store->dialect->open_transactions,
+            .what = "cannot list the open transactions",
+            SL_SQL_VALUES(sluice_integer(age_ms_min)),
+            .visit = visit_transaction,
+            .context = &visitor,
+        },
+        error);
+}
+
 struct relay_row_visit {
     struct sl_relay_row *row;
     bool is_found;

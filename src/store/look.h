@@ -19,9 +19,19 @@ struct sl_relay_row {
     int64_t lease_ends_ms; /* by the database's clock */
 };
 
+/* Before the id of any event. */
+#define SL_MARKER_START "00000000-0000-0000-0000-000000000000"
+
+/* A row of the outbox that was looked for; the event's views live during the visit. */
+typedef void (*sl_row_visit)(
+    void *context, struct sl_position position, const struct sl_event *event);
+
+/* A transaction that has been open for long; `who` is for people. */
+typedef void (*sl_transaction_visit)(void *context, struct sl_text who, int64_t age_ms);
+
 /**
- * Visit up to `count_max` markers of a consumer, by event id, whose ids come after `after` ("" from
- * the first one on).
+ * Visit up to `count_max` markers of a consumer, by event id, whose ids come after `after`, which
+ * is an id or SL_MARKER_START.
  */
 int sl_store_inbox_read(struct sl_store *store, const char *consumer, const char *after,
     int64_t count_max, sl_marker_visit visit, void *context, struct sluice_error *error)
@@ -32,6 +42,21 @@ int sl_store_inbox_read(struct sl_store *store, const char *consumer, const char
  */
 int sl_store_inbox_find(struct sl_store *store, const char *event_id, sl_marker_visit visit,
     void *context, struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Visit the rows of the outbox that have an event id (one, unless somebody wrote it twice). A tick
+ * of 0 on a database with ticks means that it has none yet. May read the whole table.
+ */
+int sl_store_outbox_find(struct sl_store *store, const char *event_id, sl_row_visit visit,
+    void *context, struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Visit the transactions that have written and are open for longer than `age_ms_min`: their events
+ * wait for their commit. Nothing is visited where the database cannot tell.
+ */
+int sl_store_open_transactions(struct sl_store *store, int64_t age_ms_min,
+    sl_transaction_visit visit, void *context, struct sluice_error *error)
+    __attribute__((warn_unused_result));
 
 /**
  * Read the relay's row.

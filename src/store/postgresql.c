@@ -90,13 +90,32 @@ static const struct sl_store_ops postgresql_ops = {
     .outbox_retain = sl_postgresql_outbox_retain,
 };
 
+#define CLOCK "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
 static const struct sl_dialect postgresql_dialect = {
     .name = "postgresql",
     .has_row_locks = true,
     .inbox_insert = SL_SQL_INBOX_INSERT,
     .count_consumed = SL_SQL_COUNT_CONSUMED,
     .hold = SL_SQL_HOLD,
-    .lease = SL_SQL_LEASE("floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
+    .lease = SL_SQL_LEASE(CLOCK),
+    .clock = "SELECT " CLOCK,
+    .outbox_find =
+        "SELECT (SELECT min(t.number) FROM sluice_tick t"
+        "  WHERE pg_visible_in_snapshot(o.xid, t.snapshot)), o.position, o.id, o.aggregatetype,"
+        " o.aggregateid, o.type, o.payload, coalesce(o.headers::text, '{}'),"
+        " floor(extract(epoch FROM o.created_at) * 1000)::bigint "
+        "FROM sluice_outbox o WHERE o.id = ?1 ORDER BY o.position",
+    .open_transactions =
+        "SELECT who, age_ms FROM (SELECT 'pid ' || pid || ' of ' || coalesce(usename, '?')"
+        "  || ' (' || coalesce(nullif(application_name, ''), 'no name') || ', '"
+        "  || coalesce(state, '?') || ')' AS who,"
+        "  floor(extract(epoch FROM clock_timestamp() - xact_start) * 1000)::bigint AS age_ms"
+        "  FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
+        " UNION ALL SELECT 'prepared transaction ' || gid || ' of ' || owner,"
+        "  floor(extract(epoch FROM clock_timestamp() - prepared) * 1000)::bigint"
+        "  FROM pg_prepared_xacts WHERE database = current_database()) AS open "
+        "WHERE age_ms > ?1 ORDER BY age_ms DESC",
 };
 
 /* Open what is set in `take_store`; on failure everything is freed. */

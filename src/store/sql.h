@@ -46,6 +46,8 @@ struct sl_dialect {
     const char *lease;          /* holder, ttl_ms: one row changes if the lease is theirs now */
     bool has_row_locks;         /* others write while a transaction is open; FOR UPDATE locks */
     const char *clock;          /* its Unix time in milliseconds; NULL: it has this machine's */
+    const char *outbox_find;    /* id: see look.c, where SQLite's stands; NULL: that one */
+    const char *open_transactions; /* age_ms: who, age_ms of older ones; NULL: cannot tell */
 };
 
 /* What SQLite and PostgreSQL say alike. */
