@@ -10,7 +10,7 @@ import pytest
 from harness.command import FREE, fails, sluice, works
 from harness.http import call
 from harness.process import Process, program
-from harness.servers import KafkaTopics, PostgresqlDatabase, private_server
+from harness.servers import KafkaTopics, MariadbDatabase, PostgresqlDatabase, private_server
 from harness.waiting import wait_until
 
 Start = Callable[..., Process]
@@ -168,3 +168,25 @@ def test_a_wrong_url_still_ends_a_daemon_at_once(postgresql: PostgresqlDatabase,
     missing = postgresql.url.rsplit("/", 1)[0] + "/no_such_database"
     said = fails("relay", *FREE, "--database", missing, "--broker", f"local:{tmp_path}/log.db")
     assert "no_such_database" in said
+
+
+def test_verify_explain_and_doctor_on_mariadb(
+        start: Start, mariadb: MariadbDatabase, tmp_path) -> None:
+    broker = f"local:{tmp_path}/log.db"
+    words = ["--database", mariadb.url, "--broker", broker]
+    works("init", "--database", mariadb.url)
+    with closing(mariadb.connect()) as connection, connection.cursor() as cursor:
+        for number in range(50):
+            cursor.execute("INSERT INTO sluice_outbox (topic, message_key, type, payload)"
+                           " VALUES ('orders', %s, 'Tested', '{}')", (f"k{number % 7}",))
+    relay = start_relay(start, mariadb.url, broker)
+    wait_sent(mariadb, broker)
+    assert relay.end() == 0
+    report = verify(mariadb, broker)
+    assert not any(report["breaches"].values()), report
+    assert report["counts"]["published"] == 50 and report["all_sources"]
+    event_id = mariadb.value("SELECT id FROM sluice_outbox WHERE position = 17")
+    steps = json.loads(works("explain", event_id, *words, "--json"))
+    assert [step["what"] for step in steps] == ["written", "in the topic"]
+    assert steps[0]["status"] == "confirmed by the relay"
+    assert doctor(*words) == []
