@@ -21,7 +21,8 @@ SCHEMES = {"postgresql": "postgresql://", "mariadb": "mariadb://", "kafka": "kaf
 
 def server(name: str, verb: str, *options: object) -> subprocess.CompletedProcess:
     return subprocess.run([ROOT / "tools/servers" / name, verb, *map(str, options)],
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=300,
+                          env={"KAFKA_JIT_LEVEL": "1", **os.environ})
 
 
 def up(name: str, data: Path, *options: object) -> str:
