@@ -177,8 +177,9 @@ bool sl_mariadb_in_transaction(struct sl_store_mariadb *store)
     if (store->is_lost) {
         return false;
     }
-    /* The flags are those of the last answer, and an error brings none. */
-    if (mysql_errno(store->handle) != 0 && mysql_ping(store->handle) != 0) {
+    /* The flags are those of the last answer, and an error brings none; nor does a ping. */
+    if (mysql_errno(store->handle) != 0 && mysql_real_query(store->handle, "DO 0", 4) != 0 &&
+        sl_mariadb_is_loss(mysql_errno(store->handle))) {
         store->is_lost = true;
         return false;
     }
