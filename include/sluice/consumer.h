@@ -39,7 +39,7 @@ typedef enum sluice_outcome (*sluice_handler)(sluice_database *database,
 struct sluice_consumer_options {
     const char *name;     /* the inbox key: [A-Za-z0-9._-], at most 60; never shared by two */
     const char *database; /* "sqlite:FILE" */
-    const char *broker;   /* "local:FILE" */
+    const char *broker;   /* "local:FILE" or "kafka://host:port[,host:port...]" */
     int attempts_max;     /* default 3 */
     int retry_delay_ms;   /* before the second attempt, doubled each time; default 100 */
     int retry_delay_max_ms;     /* default 30,000 */
@@ -50,7 +50,9 @@ struct sluice_consumer_options {
 /**
  * Open a consumer: its database connection and its place in the broker's topics.
  *
- * A consumer that is new begins at the start of each topic. On success `*ret_consumer` is the
+ * A consumer that is new begins at the start of each topic. On Kafka its name is that of a group:
+ * consumers of one name share the partitions, and a partition that goes to another one in the
+ * middle of its events loses and repeats nothing, as long as they share the database, too. On success `*ret_consumer` is the
  * caller's. Blocks for disk access. Fails as sluice_database_open does, and with SLUICE_INVALID for
  * an option.
  */

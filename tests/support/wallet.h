@@ -74,10 +74,19 @@ static inline const char *words(void)
     return column_of("SELECT text FROM word ORDER BY text");
 }
 
+/* column_of for a table of ours, whose name begins with "sluice_" or "sluice." */
+static inline const char *column_of_ours(const char *what, const char *table, const char *rest)
+{
+    char sql[300];
+    snprintf(sql, sizeof(sql), "SELECT %s FROM sluice%c%s %s", what,
+        test_database_is("postgresql") ? '.' : '_', table, rest);
+    return column_of(sql);
+}
+
 /* How often a type is in the outbox, as "a a b". */
 static inline const char *types(void)
 {
-    return column_of("SELECT type FROM sluice_outbox ORDER BY type");
+    return column_of_ours("type", "outbox", "ORDER BY type");
 }
 
 static inline void open_wallet(void)

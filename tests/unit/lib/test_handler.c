@@ -145,7 +145,7 @@ static void tear_down(void)
 
 static const char *reasons(void)
 {
-    return column_of("SELECT reason FROM sluice_dead_letter ORDER BY number");
+    return column_of_ours("reason", "dead_letter", "ORDER BY number");
 }
 
 START_TEST(a_veto_fails_the_one_event_whose_handler_published_it)
@@ -204,9 +204,9 @@ START_TEST(a_unique_violation_in_a_handler_does_not_poison_the_transaction_that_
     ck_assert_ptr_nonnull(strstr(words(), "Third"));
     ck_assert_str_eq(reasons(), "");
     /* All three markers are there, so that nothing comes again. */
-    ck_assert_str_eq(column_of("SELECT 'm' FROM sluice_inbox"), "m m m");
-    ck_assert_str_eq(column_of("SELECT CASE duplicates_total WHEN 1 THEN 'one' ELSE 'other' END"
-                               " FROM sluice_consumer"),
+    ck_assert_str_eq(column_of_ours("'m'", "inbox", ""), "m m m");
+    ck_assert_str_eq(
+        column_of_ours("CASE duplicates_total WHEN 1 THEN 'one' ELSE 'other' END", "consumer", ""),
         "one");
     tear_down();
 }
