@@ -38,7 +38,7 @@ typedef enum sluice_outcome (*sluice_handler)(sluice_database *database,
 /* Zero in a number means its default. All memory is borrowed for sluice_consumer_open only. */
 struct sluice_consumer_options {
     const char *name;     /* the inbox key: [A-Za-z0-9._-], at most 60; never shared by two */
-    const char *database; /* "sqlite:FILE" */
+    const char *database; /* as sluice_database_open has it */
     const char *broker;   /* "local:FILE" or "kafka://host:port[,host:port...]" */
     int attempts_max;     /* default 3 */
     int retry_delay_ms;   /* before the second attempt, doubled each time; default 100 */
@@ -52,9 +52,10 @@ struct sluice_consumer_options {
  *
  * A consumer that is new begins at the start of each topic. On Kafka its name is that of a group:
  * consumers of one name share the partitions, and a partition that goes to another one in the
- * middle of its events loses and repeats nothing, as long as they share the database, too. On success `*ret_consumer` is the
- * caller's. Blocks for disk access. Fails as sluice_database_open does, and with SLUICE_INVALID for
- * an option.
+ * middle of its events loses and repeats nothing, as long as they share the database, too.
+ *
+ * On success `*ret_consumer` is the caller's. Blocks as sluice_database_open does. Fails as that
+ * does, and with SLUICE_INVALID for an option.
  */
 SLUICE_EXPORT SLUICE_CHECKED int sluice_consumer_open(const struct sluice_consumer_options *options,
     sluice_consumer **ret_consumer, struct sluice_error *error);

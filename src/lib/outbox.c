@@ -7,6 +7,7 @@
 #include "event/headers.h"
 #include "event/id.h"
 #include "lib/listeners.h"
+#include "lib/tasks.h"
 #include "lib/transaction.h"
 
 const char *sluice_version(void)
@@ -36,7 +37,8 @@ static int check_and_publish(sluice_database *database, const struct sluice_even
     if (database->transaction->stage == SL_STAGE_AFTER) {
         return sl_listeners_refuse(database, "publish", error);
     }
-    if (sl_transaction_check_doom(database, error) != 0) {
+    if (sl_transaction_check_doom(database, error) != 0 ||
+        sl_gate_check(database->gate, error) != 0) {
         return -1;
     }
     struct sl_event row = {

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "lib/listeners.h"
+#include "lib/tasks.h"
 #include "store/sql.h"
 
 const char *sluice_database_kind(const sluice_database *database)
@@ -22,7 +23,10 @@ static int run(sluice_database *database, const struct sl_sql *sql, struct sluic
     /* A query after the end of a transaction may read; where it writes, the store refuses. */
     bool is_late = sql->visit == NULL && database->transaction->stage == SL_STAGE_AFTER;
     int status = is_late ? sl_listeners_refuse(database, "write", error)
-                         : sl_sql_run(database->store, sql, error);
+                         : sl_gate_check(database->gate, error);
+    if (status == 0) {
+        status = sl_sql_run(database->store, sql, error);
+    }
     return sl_database_leave(database, status);
 }
 

@@ -109,6 +109,17 @@ void sl_gate_cancel(struct sl_gate *gate, struct sl_store *store)
     uv_mutex_unlock(&gate->mutex);
 }
 
+int sl_gate_check(struct sl_gate *gate, struct sluice_error *error)
+{
+    if (gate == NULL) {
+        return 0;
+    }
+    uv_mutex_lock(&gate->mutex);
+    bool is_cancelled = gate->is_cancelled;
+    uv_mutex_unlock(&gate->mutex);
+    return is_cancelled ? sl_fail(error, SLUICE_CANCELLED, SLUICE_REJECT, "cancelled") : 0;
+}
+
 static void unref(struct sluice_task *task)
 {
     struct sl_gate *gate = task->gate;

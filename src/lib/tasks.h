@@ -36,6 +36,13 @@ bool sl_gate_shut(struct sl_gate *gate);
 void sl_gate_cancel(struct sl_gate *gate, struct sl_store *store);
 
 /**
+ * 0, or -1 with SLUICE_CANCELLED if what runs was cancelled: no further statement. A gate that is
+ * NULL is fine.
+ */
+int sl_gate_check(struct sl_gate *gate, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
  * Note that the listener hands a task back. False if the task is none of this transaction's.
  */
 bool sl_task_hand_back(
