@@ -68,6 +68,15 @@ static inline const char *column_of(const char *sql)
     return text;
 }
 
+/* Let the server end the connection, as a crash of it would look; fails in any case. */
+static inline int lose_connection(sluice_database *on, struct sluice_error *why)
+{
+    const char *sql = test_database_is("postgresql")
+        ? "SELECT pg_terminate_backend(pg_backend_pid())"
+        : "KILL CONNECTION_ID()";
+    return sluice_execute(on, sql, NULL, 0, NULL, why);
+}
+
 /* The words that are there, in the order of the alphabet. */
 static inline const char *words(void)
 {

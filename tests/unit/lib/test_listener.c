@@ -433,6 +433,31 @@ START_TEST(closing_with_an_open_transaction_tells_of_its_rollback)
 }
 END_TEST
 
+static int lose_it(sluice_database *inside, void *context, struct sluice_error *why)
+{
+    (void) context;
+    put(inside, "lost");
+    publish(inside, "A");
+    return lose_connection(inside, why);
+}
+
+START_TEST(a_lost_connection_is_told_as_a_rollback_and_the_next_transaction_has_another)
+{
+    set_up();
+    hear_every_phase();
+    if (!has_one_writer()) {
+        ck_assert_int_eq(sluice_transaction(database, SLUICE_REQUIRED, lose_it, NULL, &error), -1);
+        ck_assert_int_eq(error.reaction, SLUICE_RETRY);
+        ck_assert_str_eq(heard, "rollback:A:rolled-back completion:A:rolled-back");
+        begin();
+        put(database, "next");
+        commit();
+        ck_assert_str_eq(words(), "next");
+    }
+    close_wallet();
+}
+END_TEST
+
 static int end_before_commit(sluice_database *inside, const struct sluice_notice *notice,
     void *context, struct sluice_error *why)
 {
@@ -518,5 +543,6 @@ DATABASE_UNIT_MAIN("listener", each_phase_is_told_at_its_time,
     a_transaction_that_somebody_else_ended_is_told_as_unknown,
     an_unknown_outcome_is_told_to_after_completion_and_to_nobody_else,
     closing_with_an_open_transaction_tells_of_its_rollback,
+    a_lost_connection_is_told_as_a_rollback_and_the_next_transaction_has_another,
     a_before_commit_listener_cannot_end_the_transaction,
     registrations_that_make_no_sense_are_refused)
