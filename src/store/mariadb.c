@@ -210,10 +210,13 @@ static int forbid_writes(struct sl_store *base, bool is_forbidden, struct sluice
     return command(store, "SET SESSION TRANSACTION READ ONLY", "cannot forbid writes", error);
 }
 
-static bool was_forbidden(const struct sl_store *base)
+static bool was_forbidden(struct sl_store *base)
 {
     enum { IN_READ_ONLY_TRANSACTION = 1792 };
-    return ((const struct sl_store_mariadb *) base)->last_number == IN_READ_ONLY_TRANSACTION;
+    struct sl_store_mariadb *store = mariadb_of(base);
+    bool was_forbidden = store->last_number == IN_READ_ONLY_TRANSACTION;
+    store->last_number = 0; /* asked once */
+    return was_forbidden;
 }
 
 /* By another connection, since this one is in use by another thread. */

@@ -51,7 +51,7 @@ struct sl_store_ops {
     bool (*blocks_writers)(const struct sl_store *store); /* NULL: never */
     int (*forbid_writes)(struct sl_store *store, bool is_forbidden,
         struct sluice_error *error); /* NULL: cannot */
-    bool (*was_forbidden)(const struct sl_store *store); /* NULL: cannot tell */
+    bool (*was_forbidden)(struct sl_store *store); /* NULL: cannot tell */
     void (*interrupt)(struct sl_store *store);           /* NULL: cannot */
     int (*outbox_insert)(
         struct sl_store *store, const struct sl_event *event, struct sluice_error *error);

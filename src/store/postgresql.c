@@ -54,11 +54,10 @@ static int forbid_writes(struct sl_store *store, bool is_forbidden, struct sluic
                               "cannot allow writes", error);
 }
 
-static bool was_forbidden(const struct sl_store *store)
+static bool was_forbidden(struct sl_store *store)
 {
-    struct sl_store_postgresql *postgresql = (struct sl_store_postgresql *) (uintptr_t) store;
-    bool was_forbidden = postgresql->was_forbidden;
-    postgresql->was_forbidden = false; /* asked once */
+    bool was_forbidden = of(store)->was_forbidden;
+    of(store)->was_forbidden = false; /* asked once */
     return was_forbidden;
 }
 

@@ -281,7 +281,7 @@ static int forbid_writes(struct sl_store *base, bool is_forbidden, struct sluice
     return 0;
 }
 
-static bool was_forbidden(const struct sl_store *store)
+static bool was_forbidden(struct sl_store *store)
 {
     if ((sqlite3_errcode(store->sqlite) & 0xff) != SQLITE_READONLY) {
         return false;

@@ -199,7 +199,7 @@ int sl_store_forbid_writes(struct sl_store *store, bool is_forbidden, struct slu
         : store->ops->forbid_writes(store, is_forbidden, error);
 }
 
-bool sl_store_was_forbidden(const struct sl_store *store)
+bool sl_store_was_forbidden(struct sl_store *store)
 {
     return store->ops->was_forbidden != NULL && store->ops->was_forbidden(store);
 }

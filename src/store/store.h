@@ -253,7 +253,7 @@ int sl_store_forbid_writes(struct sl_store *store, bool is_forbidden, struct slu
  * Whether the last statement failed because writes are forbidden, and was not asked about before;
  * false when in doubt.
  */
-bool sl_store_was_forbidden(const struct sl_store *store);
+bool sl_store_was_forbidden(struct sl_store *store);
 
 /**
  * Let a statement that runs on the connection fail soon. The only function that another thread may
