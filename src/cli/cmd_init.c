@@ -15,17 +15,24 @@ static int print_schema(const char *url)
     return SL_EXIT_DONE;
 }
 
-static int create(const char *url)
+/* Make or upgrade the tables; or, where they are, give the database a new identity. */
+static int create(const char *url, bool is_new_identity)
 {
     struct sluice_error error;
     struct sl_store *store;
-    if (sl_store_open(url, SL_STORE_CREATE, &store, &error) != 0) {
+    enum sl_store_mode mode = is_new_identity ? SL_STORE_EXISTING : SL_STORE_CREATE;
+    if (sl_store_open(url, mode, &store, &error) != 0) {
+        return sl_report("%s", error.text);
+    }
+    if (is_new_identity && sl_store_renew_id(store, &error) != 0) {
+        sl_store_close(store);
         return sl_report("%s", error.text);
     }
     struct sl_buffer shown; /* without the password */
     sl_buffer_init(&shown, 2 * SL_OPTION_VALUE_SIZE_MAX);
     sl_option_write_masked(sl_option_of(SL_OPTION_DATABASE), sl_text_of(url), &shown);
-    printf("%s: the tables are there; this database's id is %s\n",
+    printf(is_new_identity ? "%s: a new identity, %s; the relay sends every retained event again\n"
+                           : "%s: the tables are there; this database's id is %s\n",
         shown.data == NULL ? "the database" : shown.data, sl_store_id(store));
     sl_buffer_deinit(&shown);
     sl_store_close(store);
@@ -48,8 +55,14 @@ static int run(const struct sl_arguments *arguments)
     }
     const struct sl_config_value *urls = &config.values[SL_OPTION_DATABASE];
     bool is_print = sl_arguments_value(arguments, "print") != NULL;
+    bool is_new_identity = sl_arguments_value(arguments, "new-identity") != NULL;
+    if (is_print && is_new_identity) {
+        status =
+            sl_usage_error(arguments->command, "--print and --new-identity do not go together");
+    }
     for (size_t i = 0; i < urls->item_count && status == SL_EXIT_DONE; i++) {
-        status = is_print ? print_schema(urls->items[i]) : create(urls->items[i]);
+        status = is_print ? print_schema(urls->items[i])
+                          : create(urls->items[i], is_new_identity);
     }
     sl_config_deinit(&config);
     return status;
@@ -58,11 +71,15 @@ static int run(const struct sl_arguments *arguments)
 const struct sl_command sl_command_init = {
     .name = "init",
     .summary = "Create or upgrade sluice's tables in a database",
-    .usage = "--database URL [--print]",
+    .usage = "--database URL [--print | --new-identity]",
     .text = "examples:\n  sluice init --database sqlite:app.db\n"
-            "  sluice init --database sqlite:app.db --print   # the SQL first\n\n"
-            "Your own tables are not touched. Running it again changes nothing.\n",
+            "  sluice init --database sqlite:app.db --print   # the SQL first\n"
+            "  sluice init --database sqlite:app.db --new-identity   # after a restore\n\n"
+            "Your own tables are not touched. Running it again changes nothing. With a new\n"
+            "identity the relay takes the database for a new one and sends every retained event\n"
+            "again; consumers skip what they have applied.\n",
     .sections = "database",
-    .flags = {{"print", NULL, "show the SQL and change nothing"}},
+    .flags = {{"print", NULL, "show the SQL and change nothing"},
+        {"new-identity", NULL, "for a database that was restored or copied"}},
     .run = run,
 };

@@ -27,6 +27,7 @@ enum {
     SL_OID_INT4 = 23,
     SL_OID_TEXT = 25,
     SL_OID_OID = 26,
+    SL_OID_JSON = 114,
     SL_OID_TIMESTAMPTZ = 1184,
     SL_OID_UUID = 2950
 };

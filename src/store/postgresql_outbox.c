@@ -20,46 +20,22 @@ static void pack_id(const char *text, char ret_bytes[16])
     }
 }
 
-/* jsonb's binary form is its text behind a version byte. */
-static int write_headers(struct sl_store_postgresql *store, struct sl_text headers,
-    const char **ret_value, int *ret_size, struct sluice_error *error)
-{
-    if (sl_text_equal(headers, SL_TEXT("{}"))) {
-        *ret_value = NULL;
-        *ret_size = 0;
-        return 0;
-    }
-    sl_buffer_clear(&store->values);
-    sl_buffer_append(&store->values, "\1", 1);
-    sl_buffer_append(&store->values, headers.data, headers.size);
-    if (store->values.is_failed) {
-        return sl_fail_memory(error, "the headers of an event");
-    }
-    *ret_value = store->values.data;
-    *ret_size = (int) store->values.size;
-    return 0;
-}
-
 int sl_postgresql_outbox_insert(
     struct sl_store *base, const struct sl_event *event, struct sluice_error *error)
 {
-    static const Oid types[] = {
-        SL_OID_UUID, SL_OID_TEXT, SL_OID_TEXT, SL_OID_TEXT, SL_OID_BYTEA, 0, SL_OID_TIMESTAMPTZ};
+    static const Oid types[] = {SL_OID_UUID, SL_OID_TEXT, SL_OID_TEXT, SL_OID_TEXT, SL_OID_BYTEA,
+        SL_OID_JSON, SL_OID_TIMESTAMPTZ};
     struct sl_store_postgresql *store = (struct sl_store_postgresql *) base;
     char id[16];
     char time[8];
-    const char *headers;
-    int headers_size;
+    bool has_headers = !sl_text_equal(event->headers, SL_TEXT("{}"));
     pack_id(event->id, id);
     sl_postgresql_put_int64(time, (event->time_ms - epoch_ms) * 1000);
-    if (write_headers(store, event->headers, &headers, &headers_size, error) != 0) {
-        return -1;
-    }
     const char *payload = event->payload.data == NULL ? "" : event->payload.data;
     const char *const values[] = {id, event->topic.data, event->has_key ? event->key.data : NULL,
-        event->type.data, payload, headers, time};
+        event->type.data, payload, has_headers ? event->headers.data : NULL, time};
     const int sizes[] = {sizeof(id), (int) event->topic.size, (int) event->key.size,
-        (int) event->type.size, (int) event->payload.size, headers_size, sizeof(time)};
+        (int) event->type.size, (int) event->payload.size, (int) event->headers.size, sizeof(time)};
     PGresult *result = sl_postgresql_fetch(store,
         "INSERT INTO sluice.outbox (id, aggregatetype, aggregateid, type, payload, headers,"
         " created_at) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING xid",

@@ -161,12 +161,7 @@ static void view_row(const PGresult *result, int row, struct sl_event *event)
     event->key = column(result, row, 4);
     event->type = column(result, row, 5);
     event->payload = column(result, row, 6);
-    if (PQgetisnull(result, row, 7)) {
-        event->headers = SL_TEXT("{}");
-    } else {
-        struct sl_text headers = column(result, row, 7); /* behind a version byte */
-        event->headers = (struct sl_text) {headers.data + 1, headers.size - 1};
-    }
+    event->headers = PQgetisnull(result, row, 7) ? SL_TEXT("{}") : column(result, row, 7);
 }
 
 static void release_result(void *result)

@@ -38,6 +38,15 @@ def tail(broker: str, topic: str, *options: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def test_init_gives_a_restored_database_a_new_identity_on_request(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path}/app.db"
+    assert "there is no database file" in fails("init", "--database", url, "--new-identity")
+    identity = works("init", "--database", url).split()[-1]
+    renewed = works("init", "--database", url, "--new-identity")
+    assert "sends every retained event again" in renewed and identity not in renewed
+    assert identity not in works("init", "--database", url)
+
+
 def test_init_can_be_run_again_and_shows_its_sql_first(tmp_path: Path) -> None:
     url = f"sqlite:{tmp_path}/app.db"
     sql = works("init", "--database", url, "--print")

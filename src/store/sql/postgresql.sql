@@ -36,7 +36,7 @@ CREATE TABLE sluice.outbox (
     aggregateid text COLLATE "C",
     type text COLLATE "C" NOT NULL,
     payload bytea NOT NULL,
-    headers jsonb
+    headers json -- an object of texts; NULL: none
 ) PARTITION BY RANGE (created_at);
 
 CREATE INDEX outbox_position ON sluice.outbox (position);
@@ -141,7 +141,7 @@ $$;
 -- It costs every business transaction, so it does as little as can be. It runs with its owner's rights
 -- and whatever search_path the caller has, so every name and operator in it is qualified.
 CREATE FUNCTION sluice.publish(topic text, key text, payload bytea, type text,
-    headers jsonb DEFAULT NULL) RETURNS uuid
+    headers json DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     event_id uuid := sluice.new_id();
@@ -164,7 +164,7 @@ $$;
 
 -- The same for a payload that is text: JSON, mostly.
 CREATE FUNCTION sluice.publish(topic text, key text, payload text, type text,
-    headers jsonb DEFAULT NULL) RETURNS uuid
+    headers json DEFAULT NULL) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     event_id uuid := sluice.new_id();

@@ -73,7 +73,7 @@ START_TEST(an_event_comes_back_as_it_was_written)
     ck_assert(sl_text_equal(got->topic, wanted.topic) && sl_text_equal(got->key, wanted.key));
     ck_assert(sl_text_equal(got->type, wanted.type));
     ck_assert(sl_text_equal(got->payload, wanted.payload));
-    ck_assert(sl_text_equal(got->headers, SL_TEXT("{\"a\": \"b\"}")));
+    ck_assert(sl_text_equal(got->headers, SL_TEXT("{\"a\":\"b\"}")));
     ck_assert_int_eq(got->time_ms, wanted.time_ms);
     sl_outbox_batch_deinit(&batch);
     close_store();
