@@ -243,12 +243,10 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
     const struct sl_record *records;
     size_t count;
     int64_t due_ms;
+    bool is_held_late = false; /* then the other keys go on all the same */
     bool is_outage = false;
-    if (sl_applier_retry_due(&consumer->applier, &due_ms, &is_outage, error) != 0) {
+    if (sl_applier_retry_due(&consumer->applier, &due_ms, &is_held_late, error) != 0) {
         return -1;
-    }
-    if (is_outage) {
-        return fail_later(error);
     }
     if (sl_reader_next(consumer->reader, consumer->batch_events_max, &records, &count, error) !=
         0) {
@@ -268,7 +266,7 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
     if (applied_count < count && sl_reader_rewind(consumer->reader, error) != 0) {
         return -1;
     }
-    if (is_outage) {
+    if (is_outage || is_held_late) {
         return fail_later(error);
     }
     consumer->outages = 0;

@@ -69,6 +69,12 @@ static enum sluice_outcome answer(const struct sluice_event *event, struct sluic
         snprintf(reason->text, sizeof(reason->text), "flaky as ever");
         return SLUICE_FAILED;
     }
+    if (strcmp(event->type, "Late") == 0 && failures_left-- > 0) {
+        return SLUICE_FAILED;
+    }
+    if (strcmp(event->type, "Late") == 0 && outages_left-- > 0) {
+        return SLUICE_RETRY_LATER;
+    }
     if (strcmp(event->type, "Poison") == 0) {
         snprintf(reason->text, sizeof(reason->text), "this order makes no sense");
         return SLUICE_REJECTED;
@@ -235,6 +241,21 @@ START_TEST(an_outage_that_a_handler_reports_uses_up_no_attempt_and_keeps_the_ord
     run(1, 6);
     ck_assert_str_eq(query("SELECT group_concat(substr(id, -1)) FROM effect"), "1,2,3");
     ck_assert_str_eq(query("SELECT count(*) FROM sluice_dead_letter"), "0");
+    tear_down();
+}
+END_TEST
+
+START_TEST(a_held_event_that_asks_for_later_keeps_no_other_key_waiting)
+{
+    set_up();
+    failures_left = 1;
+    outages_left = 4;
+    append(1, "k", "Late");
+    append(2, "a", "Slow"); /* ends the transaction, so that the rest is left for another turn */
+    append(3, "k", "Plain");
+    append(4, "b", "Plain");
+    run(3, 9);
+    ck_assert_str_eq(query("SELECT group_concat(substr(id, -1)) FROM effect"), "2,4,1,3");
     tear_down();
 }
 END_TEST
@@ -408,6 +429,7 @@ UNIT_MAIN("consumer", an_event_is_applied_once_though_it_comes_again,
     a_failed_handler_is_undone_counted_and_called_again,
     a_poison_event_stops_its_key_and_nothing_else, a_redrive_applies_a_keys_events_in_order,
     an_outage_that_a_handler_reports_uses_up_no_attempt_and_keeps_the_order,
+    a_held_event_that_asks_for_later_keeps_no_other_key_waiting,
     what_a_slow_handler_leaves_of_a_batch_is_applied_by_the_next_transaction,
     done_before_counts_as_a_duplicate_and_is_kept,
     a_handler_that_ends_the_transaction_stops_the_consumer_with_its_topic_named,
