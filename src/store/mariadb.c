@@ -262,6 +262,8 @@ static const struct sl_store_ops mariadb_ops = {
 #pragma GCC diagnostic pop
 
 static const struct sl_dialect mariadb_dialect = {
+    .name = "mariadb",
+    .has_row_locks = true,
     /* Both texts have been checked, so there is nothing else that IGNORE could ignore. */
     .inbox_insert =
         "INSERT IGNORE INTO sluice_inbox (consumer, event_id, applied_at) VALUES (?1, ?2, ?3)",

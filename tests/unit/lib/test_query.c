@@ -178,7 +178,19 @@ START_TEST(more_texts_than_a_connection_remembers_are_fine)
 }
 END_TEST
 
-DATABASE_UNIT_MAIN("query", a_statement_commits_and_rolls_back_with_its_transaction,
+START_TEST(a_database_says_which_one_it_is)
+{
+    open_database();
+    const char *kind = sluice_database_kind(database);
+    ck_assert_ptr_nonnull(kind);
+    ck_assert_uint_eq(strncmp(place.url, kind, strlen(kind)), 0);
+    ck_assert_int_eq(place.url[strlen(kind)], ':');
+    close_database();
+}
+END_TEST
+
+DATABASE_UNIT_MAIN("query", a_database_says_which_one_it_is,
+    a_statement_commits_and_rolls_back_with_its_transaction,
     a_parameter_may_be_used_twice_and_in_any_order_and_a_question_mark_may_be_text,
     a_broken_constraint_has_its_own_code, a_statement_that_is_none_is_the_callers_mistake,
     bytes_come_back_as_they_were, more_texts_than_a_connection_remembers_are_fine)
