@@ -49,6 +49,7 @@ struct client {
     int64_t tail_read[TOPICS];    /* when its tail was read: the number of arrivals by then */
     int64_t tail_from_ms[TOPICS]; /* and from what time of events on */
     bool is_seen[DB_ROWS_MAX];
+    int64_t sent_then[DB_ROWS_MAX]; /* tail_read of its topic when the message was sent */
     struct piece pieces[PIECES_MAX];
 };
 
@@ -89,7 +90,7 @@ static void arrive(const struct session *session, int row, bool is_once)
     if (database.rows[row].is_sent) {
         if (session->is_given_up) {
             explanation = "late";
-        } else if (arrival_of[row] > client->tail_read[topic_of(row)]) {
+        } else if (arrival_of[row] > client->sent_then[row]) {
             explanation = "another producer's message came after the tail was read";
         }
         broker_counts.late += explanation != NULL ? 1 : 0;
@@ -404,6 +405,7 @@ static bool send_piece(struct client *client, struct piece *piece)
         piece->rows[i] = row;
         piece->states[i] = client->is_seen[row] ? MESSAGE_KNOWN : MESSAGE_SENT;
         if (!client->is_seen[row]) {
+            client->sent_then[row] = client->tail_read[topic_of(row)];
             if (session->queue_count[lane] == QUEUE_MAX) {
                 sim_fail("a producer's queue is full");
             }
