@@ -8,7 +8,7 @@ import pytest
 from harness.kafka_outbox import Outbox, Writer, sluice
 from harness.waiting import wait_until
 
-KILLS = 8
+KILLS = 3
 
 
 def test_every_event_arrives_once_and_in_order_with_its_headers(kafka, start, tmp_path) -> None:
