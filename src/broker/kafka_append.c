@@ -126,22 +126,37 @@ static int send_event(struct sl_kafka_producer *producer, struct sl_kafka_piece 
     }
     topic->is_written = true;
     piece->slots[i].is_sent = true;
+    piece->unsent_count--;
     piece->waiting_count++;
+    producer->flying_count++;
     return 0;
 }
 
-/* Give the piece to librdkafka: 0 when there is nothing to send, 1 when answers are to come. */
-static int send_piece(
+/*
+ * Whether a message may go now. One that has to stay behind keeps all later ones of its partition
+ * behind, too, so that their order stays.
+ */
+static bool may_send(struct sl_kafka_producer *producer, const struct sl_kafka_slot *slot)
+{
+    if (producer->is_one_by_one) {
+        return producer->flying_count == 0;
+    }
+    if (slot->partition < 0) {
+        return true;
+    }
+    enum sl_kafka_acquaintance *acquaintance = &slot->topic->partitions[slot->partition];
+    if (*acquaintance == SL_KAFKA_STRANGER) {
+        *acquaintance = SL_KAFKA_INTRODUCING;
+        return true;
+    }
+    return *acquaintance == SL_KAFKA_KNOWN;
+}
+
+int sl_kafka_piece_send(
     struct sl_kafka_producer *producer, struct sl_kafka_piece *piece, struct sluice_error *error)
 {
-    if (sl_kafka_producer_start(producer, error) != 0) {
-        return -1;
-    }
-    for (size_t i = 0; i < piece->append.count; i++) {
-        struct sl_text id = sl_text_of(piece->append.events[i].id);
-        piece->slots[i].piece = piece;
-        if (sl_kafka_seen_has(&producer->seen, id) ||
-            (piece->is_once && sl_kafka_seen_has(&producer->once, id))) {
+    for (size_t i = 0; i < piece->append.count && piece->unsent_count > 0; i++) {
+        if (piece->slots[i].is_sent || !may_send(producer, &piece->slots[i])) {
             continue;
         }
         if (send_event(producer, piece, i, error) != 0) {
@@ -150,7 +165,32 @@ static int send_piece(
             return -1;
         }
     }
-    return piece->waiting_count > 0 ? 1 : 0;
+    return 0;
+}
+
+/* Give the piece to librdkafka: 0 when there is nothing to send, 1 when answers are to come. */
+static int begin_sending(
+    struct sl_kafka_producer *producer, struct sl_kafka_piece *piece, struct sluice_error *error)
+{
+    if (sl_kafka_producer_start(producer, error) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < piece->append.count; i++) {
+        const struct sl_event *event = &piece->append.events[i];
+        struct sl_kafka_slot *slot = &piece->slots[i];
+        struct sl_text id = sl_text_of(event->id);
+        slot->piece = piece;
+        slot->topic = sl_table_get(&producer->topics, event->topic);
+        slot->partition =
+            event->has_key ? sl_broker_partition_of(event->key, slot->topic->partition_count) : -1;
+        slot->is_sent = sl_kafka_seen_has(&producer->seen, id) ||
+            (piece->is_once && sl_kafka_seen_has(&producer->once, id));
+        piece->unsent_count += slot->is_sent ? 0 : 1;
+    }
+    if (sl_kafka_piece_send(producer, piece, error) != 0) {
+        return -1;
+    }
+    return piece->waiting_count + piece->unsent_count > 0 ? 1 : 0;
 }
 
 static struct sl_kafka_piece *make_piece(const struct sl_append *append, bool is_once)
@@ -184,7 +224,7 @@ static int wait_for(struct sl_kafka_producer *producer, const struct outcome *ou
 static int begin_piece(struct sl_kafka_producer *producer, struct sl_kafka_piece *piece,
     struct outcome *outcome, size_t *ret_rejected, struct sluice_error *error)
 {
-    int status = send_piece(producer, piece, error);
+    int status = begin_sending(producer, piece, error);
     if (status <= 0) {
         if (producer->is_failed) {
             sl_kafka_producer_serve(producer, 0); /* no more comes for the piece after this */

@@ -11,7 +11,8 @@ enum {
     BATCH_SIZE_MAX = 1000000, /* librdkafka's default */
     CHECK_INTERVAL_MS = 500,
     FORGET_SLACK_MS = 10000,
-    PREPARED_MS = 10000
+    PREPARED_MS = 10000,
+    HEAR_MS_MAX = 500
 };
 
 struct sl_kafka_producer *sl_kafka_producer_of(struct sl_kafka *kafka)
@@ -42,8 +43,12 @@ static void on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, v
     struct sl_kafka_producer *producer = ((struct sl_kafka_client *) opaque)->owner;
     (void) handle;
     piece->waiting_count--;
+    producer->flying_count--;
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         slot->is_acknowledged = true;
+        if (slot->partition >= 0 && slot->partition < slot->topic->partition_count) {
+            slot->topic->partitions[slot->partition] = SL_KAFKA_KNOWN;
+        }
         return;
     }
     producer->is_failed = true;
@@ -82,8 +87,7 @@ static void on_wake(void *context)
 }
 
 /* What the user's properties may change. */
-static const char *const default_properties[] = {
-    "linger.ms", "0", "max.in.flight.requests.per.connection", "1", NULL};
+static const char *const default_properties[] = {"linger.ms", "0", NULL};
 
 static int make_client(struct sl_kafka_producer *producer, struct sluice_error *error)
 {
@@ -135,6 +139,10 @@ static bool free_handle(void *context, struct sl_text name, void *value)
         rd_kafka_topic_destroy(topic->handle);
         topic->handle = NULL;
     }
+    /* Another client is a stranger again. */
+    for (int32_t i = 0; i < topic->partition_count; i++) {
+        topic->partitions[i] = SL_KAFKA_STRANGER;
+    }
     return true;
 }
 
@@ -149,6 +157,7 @@ void sl_kafka_producer_stop(struct sl_kafka_producer *producer)
         rd_kafka_queue_destroy(producer->queue);
         sl_kafka_client_close(&producer->client);
     }
+    producer->flying_count = 0;
 }
 
 /*
@@ -174,6 +183,7 @@ static bool free_topic(void *context, struct sl_text name, void *value)
 {
     (void) context;
     (void) name;
+    sl_free(((struct sl_kafka_topic *) value)->partitions);
     sl_free(value);
     return true;
 }
@@ -278,7 +288,7 @@ static int judge(struct sl_kafka_producer *producer, const struct sl_kafka_piece
 static struct sl_kafka_piece *take_done(struct sl_kafka_producer *producer)
 {
     struct sl_kafka_piece **link = &producer->pieces;
-    while (*link != NULL && (*link)->waiting_count > 0) {
+    while (*link != NULL && (*link)->waiting_count + (*link)->unsent_count > 0) {
         link = &(*link)->next;
     }
     struct sl_kafka_piece *piece = *link;
@@ -305,6 +315,29 @@ static bool end_piece(struct sl_kafka_producer *producer, struct sl_kafka_piece 
     return !is_closed;
 }
 
+static bool is_waiting(const struct sl_kafka_producer *producer)
+{
+    for (const struct sl_kafka_piece *piece = producer->pieces; piece != NULL;
+        piece = piece->next) {
+        if (piece->waiting_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * After a fatal error librdkafka gives up everything and reports each message, in any order: that
+ * of the one which was refused may come last.
+ */
+static void hear_the_rest(struct sl_kafka_producer *producer)
+{
+    int64_t end_ms = sl_clock_monotonic_ms() + HEAR_MS_MAX;
+    while (is_waiting(producer) && sl_clock_monotonic_ms() < end_ms) {
+        rd_kafka_poll(producer->client.handle, 10);
+    }
+}
+
 /* The producer is given up: nobody knows what of the pieces in hand is in the log. */
 static bool fail_all(struct sl_kafka_producer *producer, rd_kafka_resp_err_t code)
 {
@@ -313,9 +346,11 @@ static bool fail_all(struct sl_kafka_producer *producer, rd_kafka_resp_err_t cod
         rd_kafka_fatal_error(producer->client.handle, reason, sizeof(reason));
     sl_log(SL_LOG_WARN, "the Kafka producer is given up and made anew", "error=\"%s\" fatal=\"%s\"",
         rd_kafka_err2str(code), fatal == RD_KAFKA_RESP_ERR_NO_ERROR ? "" : reason);
+    if (fatal != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        hear_the_rest(producer);
+    }
     struct sl_kafka_piece *failed = producer->pieces;
     producer->pieces = NULL;
-    rd_kafka_poll(producer->client.handle, 0);
     sl_kafka_producer_doubt(producer);
     for (struct sl_kafka_piece *piece = failed; piece != NULL; piece = piece->next) {
         remember(producer, piece);
@@ -346,6 +381,11 @@ bool sl_kafka_producer_serve(struct sl_kafka_producer *producer, int timeout_ms)
         return true;
     }
     rd_kafka_poll(producer->client.handle, timeout_ms);
+    for (piece = producer->pieces; piece != NULL && !producer->is_failed; piece = piece->next) {
+        struct sluice_error ignored; /* the failure is told to all pieces */
+        producer->is_failed = producer->is_failed ||
+            (piece->unsent_count > 0 && sl_kafka_piece_send(producer, piece, &ignored) != 0);
+    }
     if (producer->is_failed) {
         return fail_all(producer, producer->failure);
     }

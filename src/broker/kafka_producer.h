@@ -6,9 +6,9 @@
  * again by itself what a broker has not acknowledged, in order; we never do that with a single
  * message. As soon as a message is reported as failed, the producer is given up with all that it
  * holds, every append in hand fails, and the relay asks for the source's position again. Behind a
- * failed message of a partition none is let through: there is one request in flight, and with
- * enable.gapless.guarantee librdkafka sends no other after it. (The sequence numbers alone do not
- * do that: a broker takes any number from a producer that it does not know yet.)
+ * failed message of a partition none is let through, by the sequence numbers that a broker checks.
+ * It takes any number, though, from a producer that it does not know: so the first message to a
+ * partition goes alone, and the others behind it when it is acknowledged.
  *
  * Whether a message that was on its way is in the log is then unknown. So after a failure, and
  * after a start, each topic's tail is read before the first append to it, and an event whose id is
@@ -39,10 +39,14 @@ enum {
 
 struct sl_kafka_piece;
 
-/* A message on its way: what librdkafka keeps for us. */
+struct sl_kafka_topic;
+
+/* An event of a piece, and its message on its way: what librdkafka keeps for us. */
 struct sl_kafka_slot {
     struct sl_kafka_piece *piece;
-    bool is_sent;
+    struct sl_kafka_topic *topic;
+    int32_t partition; /* where its key puts it; -1: without a key, anywhere */
+    bool is_sent;      /* or passed over */
     bool is_acknowledged;
 };
 
@@ -51,6 +55,7 @@ struct sl_kafka_piece {
     struct sl_kafka_piece *next;
     struct sl_append append;
     int64_t begun_ms;     /* monotonic */
+    size_t unsent_count;  /* messages that must wait for others */
     size_t waiting_count; /* messages that nothing is known of yet */
     size_t condemned_count;
     size_t condemned; /* the first of them */
@@ -59,13 +64,18 @@ struct sl_kafka_piece {
     struct sl_kafka_slot slots[];
 };
 
+/* What a partition knows of this client. */
+enum sl_kafka_acquaintance { SL_KAFKA_STRANGER, SL_KAFKA_INTRODUCING, SL_KAFKA_KNOWN };
+
 /* A topic that is written. */
 struct sl_kafka_topic {
     rd_kafka_topic_t *handle; /* the producer's; NULL until it is needed */
-    bool is_prepared;         /* it exists, and its tail has been read since the last doubt */
-    bool is_written;          /* since then */
-    int64_t prepared_ms;      /* monotonic */
-    int64_t size_max;         /* max.message.bytes; 0: not known */
+    enum sl_kafka_acquaintance *partitions;
+    int32_t partition_count;
+    bool is_prepared;    /* it exists, and its tail has been read since the last doubt */
+    bool is_written;     /* since then */
+    int64_t prepared_ms; /* monotonic */
+    int64_t size_max;    /* max.message.bytes; 0: not known */
 };
 
 struct sl_kafka_producer {
@@ -79,6 +89,7 @@ struct sl_kafka_producer {
     bool has_compression; /* then sizes are only known by the broker */
     bool is_failed;       /* a message was reported as failed */
     rd_kafka_resp_err_t failure;
+    size_t flying_count; /* messages on their way */
     struct sl_kafka_piece *pieces;
     struct sl_table topics; /* name -> struct sl_kafka_topic */
     struct sl_kafka_seen seen;
@@ -111,6 +122,12 @@ void sl_kafka_producer_stop(struct sl_kafka_producer *producer);
  * From now on it is unknown what is in the topics: their tails are read again.
  */
 void sl_kafka_producer_doubt(struct sl_kafka_producer *producer);
+
+/**
+ * Send what may be sent of a piece. -1: the producer must be given up (is_failed).
+ */
+int sl_kafka_piece_send(struct sl_kafka_producer *producer, struct sl_kafka_piece *piece,
+    struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
  * Take what librdkafka has to report, and end the pieces that are done or have failed. The broker

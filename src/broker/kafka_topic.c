@@ -218,6 +218,15 @@ int sl_kafka_topic_prepare(struct sl_kafka_producer *producer, struct sl_text te
             return sl_fail_memory(error, "a topic");
         }
     }
+    if (partition_count != topic->partition_count) {
+        sl_free(topic->partitions);
+        topic->partition_count = 0;
+        topic->partitions = sl_allocate((size_t) partition_count * sizeof(*topic->partitions));
+        if (topic->partitions == NULL) {
+            return sl_fail_memory(error, "a topic");
+        }
+        topic->partition_count = partition_count;
+    }
     topic->size_max = ask_size_max(kafka, name);
     topic->is_prepared = true;
     topic->is_written = false;
