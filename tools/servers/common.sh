@@ -10,7 +10,7 @@
 #   server_address PORT   print the address that a user puts into a config file
 #   server_left_behind    (optional) deal with what is left of a server that was killed
 #
-# Files in the data folder: db (the server's own), port, pid, address, settings, log, lock.
+# Files in the data folder: db (the server's own), port, pid, address, settings, log, lock, tmp.
 # shellcheck shell=bash
 set -euo pipefail
 
