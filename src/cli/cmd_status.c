@@ -84,6 +84,13 @@ static void print_database(const json_t *database)
     sl_print_color(SL_COLOR_PLAIN);
     printf("\n  position      %lld of %lld\n", (long long) number(database, "position"),
         (long long) number(database, "last_position"));
+    if (json_is_string(json_object_get(database, "paused"))) {
+        sl_print_color(SL_COLOR_BAD);
+        printf("  paused        by ");
+        print_text(database, "paused");
+        sl_print_color(SL_COLOR_PLAIN);
+        printf("\n");
+    }
     json_array_foreach(json_object_get(database, "stages"), index, item) {
         printf("  stage         ");
         print_text(item, "stage");

@@ -17,6 +17,8 @@ const struct sl_command *const sl_commands[] = {
     &sl_command_dead_letter_show,
     &sl_command_dead_letter_redrive,
     &sl_command_dead_letter_drop,
+    &sl_command_pause,
+    &sl_command_resume,
     &sl_command_config_lint,
     &sl_command_config_show,
 };

@@ -16,6 +16,8 @@ extern const struct sl_command sl_command_doctor;
 extern const struct sl_command sl_command_tail;
 extern const struct sl_command sl_command_lag;
 extern const struct sl_command sl_command_explain;
+extern const struct sl_command sl_command_pause;
+extern const struct sl_command sl_command_resume;
 extern const struct sl_command sl_command_verify;
 extern const struct sl_command sl_command_dead_letter_list;
 extern const struct sl_command sl_command_dead_letter_show;

@@ -109,6 +109,15 @@ static void look_at_position(struct sl_doctor *doctor, struct sl_store *store,
     }
 }
 
+static void look_at_pause(struct sl_doctor *doctor, const json_t *state, const char *shown)
+{
+    if (json_is_string(json_object_get(state, "paused"))) {
+        sl_doctor_find(doctor, SL_FINDING_WARN, "paused", shown,
+            "its relays were paused by %s; nothing is sent until `sluice resume`",
+            string(state, "paused"));
+    }
+}
+
 static void look_at_unsent(struct sl_doctor *doctor, const json_t *state, const char *shown)
 {
     char age[24];
@@ -231,6 +240,7 @@ void sl_doctor_look_at_database(
         sl_state_of_store(store, shown, sl_clock_wall_ms(), &state, &error) != 0) {
         sl_doctor_find(doctor, SL_FINDING_FAIL, "tables", shown, "%s", error.text);
     } else {
+        look_at_pause(doctor, state, shown);
         look_at_unsent(doctor, state, shown);
         look_at_lease(doctor, store, shown);
         look_at_position(doctor, store, broker, &outbox, shown);

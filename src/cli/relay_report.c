@@ -38,6 +38,9 @@ static const char *state_name(struct sl_relay_member *member)
     if (read_away(member, &away)) {
         return "away";
     }
+    if (atomic_load(&stats_of(member)->is_paused)) {
+        return "paused";
+    }
     if (atomic_load(&stats_of(member)->is_standby)) {
         return "standby";
     }
@@ -50,7 +53,7 @@ static int64_t breaker_of(struct sl_relay_member *member)
     struct sluice_error away;
     const struct sl_relay_stats *stats = stats_of(member);
     bool is_resting = atomic_load(&stats->pump_state) == (int) SL_PUMP_RESTING &&
-        !atomic_load(&stats->is_standby);
+        !atomic_load(&stats->is_standby) && !atomic_load(&stats->is_paused);
     return atomic_load(&member->is_halted) ? 2 : is_resting || read_away(member, &away) ? 1 : 0;
 }
 
@@ -67,6 +70,11 @@ static int64_t read_tick(struct sl_relay_member *member)
 static int64_t read_standby(struct sl_relay_member *member)
 {
     return atomic_load(&stats_of(member)->is_standby) ? 1 : 0;
+}
+
+static int64_t read_paused(struct sl_relay_member *member)
+{
+    return atomic_load(&stats_of(member)->is_paused) ? 1 : 0;
 }
 
 static int64_t read_redriven(struct sl_relay_member *member)
@@ -195,6 +203,8 @@ static void collect(void *context, struct sl_console_writer *writer)
         "0: events flow; 1: an outage is waited out; 2: halted until a person acts.", breaker_of);
     write_family(thread, metrics, "relay_standby", SL_METRICS_GAUGE,
         "1 while another relay of the same database has the lease.", read_standby);
+    write_family(thread, metrics, "relay_paused", SL_METRICS_GAUGE,
+        "1 while a person has paused it with `sluice pause`.", read_paused);
     write_family(thread, metrics, "relay_position", SL_METRICS_GAUGE,
         "Position up to which events are in the sink or held.", read_position);
     write_family(thread, metrics, "relay_tick", SL_METRICS_GAUGE,

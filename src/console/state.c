@@ -118,25 +118,29 @@ int sl_state_of_store(struct sl_store *store, const char *name, int64_t now_ms, 
 {
     struct sl_outbox_state outbox = {0};
     struct sl_relay_row relay;
+    char paused_by[SL_PAUSE_TEXT_SIZE];
     struct collecting collecting = {.stages = json_array(),
         .consumers = json_array(),
         .parked = json_array(),
         .now_ms = now_ms};
     if (collect(store, &collecting, &outbox, error) != 0 ||
-        sl_store_relay_row(store, &relay, error) != 0) {
+        sl_store_relay_row(store, &relay, error) != 0 ||
+        sl_store_paused(store, paused_by, error) != 0) {
         json_decref(collecting.stages);
         json_decref(collecting.consumers);
         json_decref(collecting.parked);
         return -1;
     }
     int64_t age_ms = outbox.unsent_count == 0 ? 0 : now_ms - outbox.oldest_unsent_ms;
-    json_t *state = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:o, s:o, s:o, s:b}",
-        "name", name, "id", sl_store_id(store), "oldest_unsent_age_ms",
-        (json_int_t) (age_ms < 0 ? 0 : age_ms), "unsent_events", (json_int_t) outbox.unsent_count,
-        "position", (json_int_t) outbox.position.id, "tick", (json_int_t) outbox.position.tick,
-        "last_position", (json_int_t) outbox.last.id, "lease_holder", relay.holder, "lease_term",
-        (json_int_t) relay.term, "stages", collecting.stages, "consumers", collecting.consumers,
-        "parked", collecting.parked, "parked_is_cut", collecting.held_count >= SL_STATE_HELD_MAX);
+    json_t *state = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:s?, s:o, s:o, s:o, s:b}", "name", name,
+        "id", sl_store_id(store), "oldest_unsent_age_ms", (json_int_t) (age_ms < 0 ? 0 : age_ms),
+        "unsent_events", (json_int_t) outbox.unsent_count, "position",
+        (json_int_t) outbox.position.id, "tick", (json_int_t) outbox.position.tick, "last_position",
+        (json_int_t) outbox.last.id, "lease_holder", relay.holder, "lease_term",
+        (json_int_t) relay.term, "paused", paused_by[0] == '\0' ? NULL : paused_by, "stages",
+        collecting.stages, "consumers", collecting.consumers, "parked", collecting.parked,
+        "parked_is_cut", collecting.held_count >= SL_STATE_HELD_MAX);
     if (state == NULL) {
         return sl_fail_memory(error, "the state of a database");
     }

@@ -2,7 +2,7 @@
  * console/state.h - how a database stands, as JSON: for the page, the metrics, `sluice status`.
  *
  *     {"name", "id", "oldest_unsent_age_ms", "unsent_events", "position", "tick", "last_position",
- *      "lease_holder", "lease_term",
+ *      "lease_holder", "lease_term", "paused",
  *      "stages": [{"stage", "retrying", "waiting", "failed", "parked_keys"}],
  *      "consumers": [{"name", "applied_total", "duplicates_total", "failures_total",
  *                     "idle_ms"}],

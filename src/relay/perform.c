@@ -3,10 +3,12 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "relay/state.h"
+#include "store/look.h"
 
 enum {
     BATCH_SIZE_MAX = 4 << 20,
     LEASE_MS = 10000,
+    PAUSE_CHECK_MS = 500,
     LEASE_RENEWAL_MS = 3000 /* the rest is for an append that is on its way */
 };
 
@@ -93,11 +95,37 @@ int sl_relay_check_lease(struct sl_relay *relay, struct sluice_error *error)
                          "another relay has taken the lease meanwhile");
 }
 
+/* Look up, now and then, whether a person has paused the relays of this database. */
+int sl_relay_check_pause(struct sl_relay *relay)
+{
+    char by[SL_PAUSE_TEXT_SIZE];
+    int64_t now_ms = sl_clock_monotonic_ms();
+    if (relay->pause_checked_ms != 0 && now_ms - relay->pause_checked_ms < PAUSE_CHECK_MS) {
+        return 0;
+    }
+    if (sl_store_paused(relay->store, by, &relay->failure) != 0) {
+        return -1;
+    }
+    relay->pause_checked_ms = now_ms;
+    if ((by[0] != '\0') != relay->is_paused) {
+        relay->is_paused = by[0] != '\0';
+        sl_log(SL_LOG_INFO, relay->is_paused ? "the relay is paused" : "the relay is resumed",
+            "by=\"%s\"", by);
+    }
+    return 0;
+}
+
 static struct sl_pump_event ask_position(struct sl_relay *relay)
 {
     struct sl_position position;
     struct sl_outbox_state outbox;
     bool is_held = true;
+    if (sl_relay_check_pause(relay) != 0) {
+        return event_of_failure(relay);
+    }
+    if (relay->is_paused) {
+        return (struct sl_pump_event) {.kind = SL_PUMP_EVENT_STANDBY};
+    }
     if (sl_broker_needs_lease(relay->broker)) {
         if (renew_lease(relay, &is_held, &relay->failure) != 0) {
             return event_of_failure(relay);
@@ -130,6 +158,12 @@ static struct sl_pump_event ask_position(struct sl_relay *relay)
 static struct sl_pump_event read_rows(struct sl_relay *relay, struct sl_position position)
 {
     struct sl_outbox_batch *batch = &relay->batch;
+    if (sl_relay_check_pause(relay) != 0) {
+        return event_of_failure(relay);
+    }
+    if (relay->is_paused) {
+        return (struct sl_pump_event) {.kind = SL_PUMP_EVENT_CONFLICT};
+    }
     if (relay->is_ahead && sl_position_compare(relay->ahead_after, position) == 0) {
         struct sl_outbox_batch spent = relay->batch;
         relay->batch = relay->ahead;
@@ -333,7 +367,7 @@ static struct sl_pump_event judge(struct sl_relay *relay)
 
 static void rest(struct sl_relay *relay)
 {
-    if (relay->is_standby) {
+    if (relay->is_standby || relay->is_paused) {
         return;
     }
     atomic_fetch_add(&relay->stats.outages_total, 1);

@@ -59,10 +59,11 @@ static void settle(struct sl_relay *relay)
 {
     enum sl_pump_state state = relay->pump.state;
     atomic_store(&relay->stats.pump_state, (int) state);
-    if (state == SL_PUMP_IDLE || relay->is_standby) {
+    if (state == SL_PUMP_IDLE || relay->is_standby || relay->is_paused) {
         atomic_store(&relay->stats.progress_ms, sl_clock_monotonic_ms());
     }
     atomic_store(&relay->stats.is_standby, relay->is_standby);
+    atomic_store(&relay->stats.is_paused, relay->is_paused);
     if (state == SL_PUMP_IDLE) {
         poll_later(relay);
     }
@@ -151,6 +152,11 @@ static void on_retain(uv_timer_t *timer)
     struct sluice_error error;
     int64_t now_ms = sl_clock_wall_ms();
     int64_t deleted = 0;
+    if (relay->pump.state == SL_PUMP_IDLE && sl_relay_check_pause(relay) == 0 &&
+        relay->is_paused) {
+        /* Nothing comes that would show it: go and see. */
+        sl_relay_drive(relay, (struct sl_pump_event) {.kind = SL_PUMP_EVENT_WAKE});
+    }
     if (options->retention_ms > 0 &&
         sl_store_outbox_retain(relay->store, now_ms - options->retention_ms, OUTBOX_DELETES_MAX,
             &deleted, &error) != 0) {

@@ -45,6 +45,7 @@ struct sl_relay_stats {
     _Atomic int64_t tick;
     _Atomic int pump_state;      /* enum sl_pump_state */
     _Atomic bool is_standby;     /* another relay has the lease */
+    _Atomic bool is_paused;      /* a person asked for it */
     _Atomic int64_t progress_ms; /* monotonic: when it last was idle or appended something */
     _Atomic int64_t latency_buckets[SL_RELAY_LATENCY_BUCKETS]; /* commit to acknowledgement */
     _Atomic int64_t latency_sum_ms;

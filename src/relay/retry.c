@@ -138,7 +138,7 @@ void sl_relay_retry(struct sl_relay *relay)
     struct sluice_error error;
     int64_t due_ms = INT64_MAX;
     bool is_halting = false;
-    if (relay->pump.state == SL_PUMP_STOPPED || relay->is_retrying) {
+    if (relay->pump.state == SL_PUMP_STOPPED || relay->is_retrying || relay->is_paused) {
         return;
     }
     for (int i = 0; i < RETRIES_A_TURN; i++) {

@@ -34,6 +34,8 @@ struct sl_relay {
     int64_t leased_ms;  /* monotonic: when the lease was last asked for and given; 0: never */
     char holder[SLUICE_EVENT_ID_SIZE]; /* who this relay is to the lease */
     bool is_standby;
+    bool is_paused;           /* a person asked for it: nothing is sent */
+    int64_t pause_checked_ms; /* monotonic: when that was last looked up */
     bool is_appending; /* the append in hand is pending */
     bool is_retrying;  /* a held event is on its way: */
     struct sl_held_copy retrying;
@@ -71,6 +73,12 @@ bool sl_relay_perform(
  */
 int sl_relay_retry_one(struct sl_relay *relay, int64_t *ret_due_ms, bool *ret_is_halting,
     struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Look up, at most twice a second, whether a person has paused the relays of this database, and set
+ * is_paused. -1 for an outage, which is the relay's failure then.
+ */
+int sl_relay_check_pause(struct sl_relay *relay) __attribute__((warn_unused_result));
 
 /**
  * Fail with SLUICE_CONFLICT if this relay must not append, because another one has the lease.

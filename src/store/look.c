@@ -182,3 +182,63 @@ int sl_store_clock(struct sl_store *store, int64_t *ret_clock_ms, struct sluice_
         },
         error);
 }
+
+static void copy_text(void *context, const struct sluice_value *columns, size_t column_count)
+{
+    (void) column_count;
+    sl_value_copy(&columns[0], context, SL_PAUSE_TEXT_SIZE);
+}
+
+int sl_store_paused(
+    struct sl_store *store, char ret_by[SL_PAUSE_TEXT_SIZE], struct sluice_error *error)
+{
+    ret_by[0] = '\0';
+    if (store->ops->run == NULL) {
+        return 0; /* a store without statements, as the simulation has it, cannot be paused */
+    }
+    return sl_sql_run(store,
+        &(struct sl_sql) {
+            .text = "SELECT value FROM sluice_meta WHERE name = 'paused'",
+            .what = "cannot read whether the relay is paused",
+            .visit = copy_text,
+            .context = ret_by,
+        },
+        error);
+}
+
+/* Put a value under a name in the place of what was there. */
+static int write_meta(
+    struct sl_store *store, const char *name, const char *value, struct sluice_error *error)
+{
+    static const char what[] = "cannot pause or resume the relay";
+    if (sl_sql_run(store,
+            &(struct sl_sql) {
+                .text = "DELETE FROM sluice_meta WHERE name = ?1",
+                .what = what,
+                SL_SQL_VALUES(sluice_text(name)),
+            },
+            error) != 0) {
+        return -1;
+    }
+    return value == NULL ? 0
+                         : sl_sql_run(store,
+                               &(struct sl_sql) {
+                                   .text = "INSERT INTO sluice_meta (name, value) VALUES (?1, ?2)",
+                                   .what = what,
+                                   SL_SQL_VALUES(sluice_text(name), sluice_text(value)),
+                               },
+                               error);
+}
+
+int sl_store_set_paused(
+    struct sl_store *store, bool is_paused, const char *by, struct sluice_error *error)
+{
+    bool is_ours;
+    if (sl_store_enter(store, &is_ours, error) != 0) {
+        return -1;
+    }
+    int status = write_meta(store, "paused", is_paused ? by : NULL, error);
+    status =
+        status == 0 ? write_meta(store, is_paused ? "last_pause" : "last_resume", by, error) : -1;
+    return sl_store_leave(store, is_ours, status, error);
+}

@@ -64,6 +64,22 @@ int sl_store_open_transactions(struct sl_store *store, int64_t age_ms_min,
 int sl_store_relay_row(struct sl_store *store, struct sl_relay_row *ret_row,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
+/* Who asked the relays of a database to rest, and when: for people. */
+enum { SL_PAUSE_TEXT_SIZE = 200 };
+
+/**
+ * Read who has paused the relays of this database; "" if they are not.
+ */
+int sl_store_paused(struct sl_store *store, char ret_by[SL_PAUSE_TEXT_SIZE],
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
+ * Pause the relays of this database until they are resumed, whatever restarts meanwhile; `by` says
+ * who and when, and is kept. With `is_paused` false, resume them.
+ */
+int sl_store_set_paused(struct sl_store *store, bool is_paused, const char *by,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
 /**
  * The database's own clock: Unix time in milliseconds.
  */
