@@ -127,6 +127,16 @@ int sl_reader_next(struct sl_reader *reader, size_t count_max, const struct sl_r
     return reader->ops->next(reader, count_max, ret_records, ret_count, error);
 }
 
+int64_t sl_reader_position(const struct sl_reader *reader, struct sl_text topic, int32_t partition)
+{
+    return reader->ops->position == NULL ? -1 : reader->ops->position(reader, topic, partition);
+}
+
+bool sl_reader_is_cut_off(const struct sl_reader *reader)
+{
+    return reader->ops->is_cut_off != NULL && reader->ops->is_cut_off(reader);
+}
+
 int sl_reader_commit(struct sl_reader *reader, struct sl_text topic, int32_t partition,
     int64_t offset, struct sluice_error *error)
 {

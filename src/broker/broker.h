@@ -216,6 +216,18 @@ int sl_reader_next(struct sl_reader *reader, size_t count_max, const struct sl_r
     size_t *ret_count, struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
+ * Where a reader stands in a partition: all records below have been handed out, or are none. -1 if
+ * it does not read the partition yet. An offset below the partition's end need not be a record's,
+ * so a reader that waits for "everything up to here" asks this and does not wait for a last record.
+ */
+int64_t sl_reader_position(const struct sl_reader *reader, struct sl_text topic, int32_t partition);
+
+/**
+ * Whether the broker cannot be reached for now. What it has comes once it can; nothing is lost.
+ */
+bool sl_reader_is_cut_off(const struct sl_reader *reader);
+
+/**
  * Note that the consumer is done with everything below `offset` of a partition. Durable with the
  * next sl_reader_flush; call it only after the database has committed.
  */

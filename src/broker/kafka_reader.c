@@ -226,6 +226,7 @@ static int look(struct kafka_reader *reader, int timeout_ms, struct sluice_error
     rd_kafka_topic_partition_list_destroy(fresh);
     if (status == 0) {
         reader->is_first_look_over = true;
+        reader->client.is_down = false;
         reader->looked_ms = sl_clock_monotonic_ms();
         sl_kafka_learn_epoch(reader->kafka, handle, 0);
     }
@@ -234,6 +235,9 @@ static int look(struct kafka_reader *reader, int timeout_ms, struct sluice_error
 
 static bool is_look_due(const struct kafka_reader *reader)
 {
+    if (reader->client.is_down) {
+        return true; /* to learn when it is back, though there be nothing to read */
+    }
     for (size_t i = 0; i < reader->topic_count; i++) {
         if (reader->topics[i].place_count == 0) {
             return true;
@@ -398,6 +402,24 @@ static int next(struct sl_reader *base, size_t count_max, const struct sl_record
     return 0;
 }
 
+static int64_t position(const struct sl_reader *base, struct sl_text topic, int32_t partition)
+{
+    const struct kafka_reader *reader = (const struct kafka_reader *) base;
+    for (size_t i = 0; i < reader->topic_count; i++) {
+        const struct followed_topic *followed = &reader->topics[i];
+        if (sl_text_equal(sl_text_of(followed->name), topic) && partition >= 0 &&
+            partition < followed->place_count && followed->places[partition].is_open) {
+            return followed->places[partition].next_offset;
+        }
+    }
+    return -1;
+}
+
+static bool is_cut_off(const struct sl_reader *base)
+{
+    return ((const struct kafka_reader *) base)->client.is_down;
+}
+
 static int commit(struct sl_reader *base, struct sl_text topic, int32_t partition, int64_t offset,
     struct sluice_error *error)
 {
@@ -440,6 +462,8 @@ static const struct sl_reader_ops reader_ops = {
     .commit = commit,
     .flush = flush,
     .rewind = rewind_reader,
+    .position = position,
+    .is_cut_off = is_cut_off,
     .close = close_reader,
 };
 

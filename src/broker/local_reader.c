@@ -294,6 +294,19 @@ static int next(struct sl_reader *base, size_t count_max, const struct sl_record
     return 0;
 }
 
+static int64_t position(const struct sl_reader *base, struct sl_text topic, int32_t partition)
+{
+    const struct local_reader *reader = (const struct local_reader *) base;
+    for (size_t i = 0; i < reader->topic_count; i++) {
+        const struct followed_topic *followed = &reader->topics[i];
+        if (sl_text_equal(sl_text_of(followed->name), topic) && partition >= 0 &&
+            partition < followed->place_count) {
+            return followed->places[partition].next_offset;
+        }
+    }
+    return -1;
+}
+
 static int commit(struct sl_reader *base, struct sl_text topic, int32_t partition, int64_t offset,
     struct sluice_error *error)
 {
@@ -382,6 +395,7 @@ static const struct sl_reader_ops reader_ops = {
     .commit = commit,
     .flush = flush,
     .rewind = rewind_reader,
+    .position = position,
     .close = close_reader,
 };
 

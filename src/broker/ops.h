@@ -58,6 +58,9 @@ struct sl_reader_ops {
         struct sluice_error *error);
     int (*flush)(struct sl_reader *reader, struct sluice_error *error);
     int (*rewind)(struct sl_reader *reader, struct sluice_error *error);
+    int64_t (*position)(const struct sl_reader *reader, struct sl_text topic,
+        int32_t partition);                             /* NULL: never known */
+    bool (*is_cut_off)(const struct sl_reader *reader); /* NULL: never */
     void (*close)(struct sl_reader *reader);
 };
 

@@ -11,13 +11,18 @@
 #include "base/memory.h"
 #include "gateway/internal.h"
 
-enum { RECORDS_PER_READ = 256, RECORDS_PER_TURN = 1024, RETRY_MS = 500, LOG_INTERVAL_MS = 1000 };
+enum {
+    RECORDS_PER_READ = 256,
+    RECORDS_PER_TURN = 1024,
+    RETRY_MS = 500,
+    LEARN_RETRY_MS = 3000, /* the question may take a while, during which nobody is served */
+    LOG_INTERVAL_MS = 1000
+};
 
 /* A partition that held records at the start: the feed is ready when it has read them. */
 struct target {
     struct target *next;
     int64_t next_offset;
-    int64_t read_offset;
     int32_t partition;
     char topic[];
 };
@@ -30,11 +35,15 @@ struct sl_feed {
     struct sl_buffer scratch;
     int64_t logged_ms;
     uint64_t unlogged_count;
+    int64_t asked_ms; /* when the partitions were last asked for */
+    bool has_learned; /* the partitions of the start are known, and with them the targets */
+    bool has_epoch;
     bool is_ready;
     bool is_failing;
 };
 
 static void on_readable(void *context);
+static void on_timer(uv_timer_t *timer);
 
 /* Log at most once a second, and say how many lines were left out. */
 static void complain(struct sl_feed *feed, const char *message, const struct sl_record *record,
@@ -69,7 +78,6 @@ static int add_target(struct sl_feed *feed, const struct sl_partition_state *sta
     memcpy(target->topic, state->topic.data, state->topic.size);
     target->partition = state->partition;
     target->next_offset = state->next_offset;
-    target->read_offset = -1;
     target->next = feed->targets;
     feed->targets = target;
     return 0;
@@ -109,22 +117,48 @@ static int learn_partitions(
     return learning.result == 0 ? 0 : sl_fail_memory(error, "the partitions of topics");
 }
 
-static void note_progress(struct sl_feed *feed, const struct sl_record *record)
+/* A partition has been read up to an offset: where there was no record, an empty one begins there.
+ */
+static void note_start(struct sl_feed *feed, const struct target *target, int64_t position)
+{
+    for (struct sl_topic *each = feed->gateway->topics; each != NULL; each = each->next) {
+        if (strcmp(each->name, target->topic) == 0 &&
+            sl_hub_set_start(&each->hub, target->partition, position) != 0) {
+            complain(feed, "a partition's place cannot be noted", NULL, "out of memory");
+        }
+    }
+}
+
+/*
+ * Strike out the targets that have been reached. What counts is where the reader stands: a
+ * partition's last offset need not be a record's.
+ */
+static void note_progress(struct sl_feed *feed)
 {
     struct target **link = &feed->targets;
     while (*link != NULL) {
         struct target *target = *link;
-        if (target->partition == record->partition &&
-            sl_text_equal(record->event.topic, sl_text_of(target->topic))) {
-            target->read_offset = record->offset;
-            if (record->offset + 1 >= target->next_offset) {
-                *link = target->next;
-                sl_free(target);
-            }
-            return;
+        int64_t position =
+            sl_reader_position(feed->reader, sl_text_of(target->topic), target->partition);
+        if (position < target->next_offset) {
+            link = &target->next;
+            continue;
         }
-        link = &target->next;
+        note_start(feed, target, position);
+        *link = target->next;
+        sl_free(target);
     }
+}
+
+/* A broker that is not local tells its epoch only when it is reached: before the first record. */
+static void learn_epoch(struct sl_feed *feed)
+{
+    struct sl_gateway *gateway = feed->gateway;
+    const char *epoch = sl_broker_epoch(gateway->broker);
+    for (struct sl_topic *each = gateway->topics; each != NULL; each = each->next) {
+        snprintf(each->hub.epoch, sizeof(each->hub.epoch), "%s", epoch);
+    }
+    feed->has_epoch = strcmp(epoch, "00000000") != 0;
 }
 
 static void take_record_for(
@@ -181,9 +215,6 @@ static void take_record(struct sl_feed *feed, const struct sl_record *record)
         }
         take_record_for(feed, each, record);
     }
-    if (feed->targets != NULL) {
-        note_progress(feed, record);
-    }
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -193,10 +224,44 @@ static void on_timer(uv_timer_t *timer)
 
 static void note_ready(struct sl_feed *feed)
 {
-    if (!feed->is_ready && feed->targets == NULL) {
+    if (feed->is_ready || !feed->has_learned) {
+        return;
+    }
+    note_progress(feed);
+    if (feed->targets == NULL) {
+        if (!feed->has_epoch) {
+            learn_epoch(feed);
+        }
         feed->is_ready = true;
         sl_streams_on_feed_ready(feed->gateway);
     }
+}
+
+/* Ask for what there is to be read at the start. A broker that is away is asked again. */
+static int learn_targets(struct sl_feed *feed, struct sluice_error *error)
+{
+    feed->asked_ms = sl_clock_monotonic_ms();
+    if (learn_partitions(feed->gateway, true, error) != 0) {
+        return -1;
+    }
+    feed->has_learned = true;
+    return 0;
+}
+
+static void learn_later(struct sl_feed *feed)
+{
+    struct sluice_error error;
+    if (feed->has_learned) {
+        return;
+    }
+    if (sl_clock_monotonic_ms() - feed->asked_ms >= LEARN_RETRY_MS) {
+        if (learn_targets(feed, &error) == 0) {
+            note_ready(feed); /* nothing else may come that would */
+            return;
+        }
+        complain(feed, "the topics' partitions cannot be read", NULL, error.text);
+    }
+    uv_timer_start(&feed->timer, on_timer, RETRY_MS, 0);
 }
 
 static void on_readable(void *context)
@@ -215,7 +280,11 @@ static void on_readable(void *context)
         feed->is_failing = false;
         if (count == 0) {
             note_ready(feed);
+            learn_later(feed);
             return;
+        }
+        if (!feed->has_epoch) {
+            learn_epoch(feed);
         }
         for (size_t i = 0; i < count; i++) {
             take_record(feed, &records[i]);
@@ -267,7 +336,14 @@ int sl_feed_open(struct sl_gateway *gateway, struct sluice_error *error)
     sl_buffer_init(&feed->scratch, 64 * 1024);
     uv_timer_init(gateway->loop, &feed->timer);
     feed->timer.data = feed;
-    if (learn_partitions(gateway, true, error) != 0 || open_reader(feed, error) != 0) {
+    if (learn_targets(feed, error) != 0) {
+        if (error->reaction != SLUICE_RETRY) {
+            return -1;
+        }
+        /* What is not streamed can be served all the same. */
+        complain(feed, "the topics' partitions cannot be read", NULL, error->text);
+    }
+    if (open_reader(feed, error) != 0) {
         return -1;
     }
     /* An empty broker is read at once: readiness must not wait for the first event. */
@@ -275,17 +351,25 @@ int sl_feed_open(struct sl_gateway *gateway, struct sluice_error *error)
     return 0;
 }
 
+bool sl_feed_has_caught_up(const struct sl_feed *feed)
+{
+    return feed->is_ready;
+}
+
 bool sl_feed_is_ready(const struct sl_feed *feed, char *ret_reason, size_t size)
 {
     const struct target *target = feed->targets;
-    if (feed->is_ready && !feed->is_failing) {
+    bool is_cut_off = feed->is_failing || sl_reader_is_cut_off(feed->reader);
+    if (feed->is_ready && !is_cut_off) {
         return true;
     }
-    if (ret_reason != NULL && feed->is_failing) {
+    if (ret_reason != NULL && (is_cut_off || !feed->has_learned)) {
         snprintf(ret_reason, size, "the broker's topics cannot be read for now");
     } else if (ret_reason != NULL && target != NULL) {
+        int64_t position =
+            sl_reader_position(feed->reader, sl_text_of(target->topic), target->partition);
         snprintf(ret_reason, size, "topic %s partition %d is read up to offset %lld of %lld",
-            target->topic, target->partition, (long long) target->read_offset,
+            target->topic, target->partition, (long long) position - 1,
             (long long) target->next_offset - 1);
     } else if (ret_reason != NULL) {
         snprintf(ret_reason, size, "the topics have not been read yet");

@@ -209,6 +209,7 @@ static int join_topic(struct sl_gateway *gateway, struct sl_compiled_route *rout
     topic->rules = stream->rules;
     sl_hub_init(&topic->hub, topic->name, sl_broker_epoch(gateway->broker),
         gateway->options.replay_events, gateway->options.replay_bytes);
+    topic->hub.is_sparse = !sl_broker_is_dense(gateway->broker);
     topic->next = gateway->topics;
     gateway->topics = topic;
     stream->topic = topic;

@@ -168,7 +168,7 @@ static void advance(struct sl_hub *hub, struct sl_hub_partition *partition, int6
     int64_t expected = was_known ? partition->last + 1 : 0;
     partition->is_known = true;
     partition->last = offset;
-    if (offset == expected) {
+    if (offset == expected || (hub->is_sparse && was_known && offset > expected)) {
         partition->floor = was_known ? partition->floor : -1;
         return;
     }

@@ -7,6 +7,9 @@
  *
  *     floor < offsets of events that are here, or that have no place here <= last
  *
+ * In Kafka offsets have holes (transactions' marks, compaction), which are places without an event;
+ * in the local log they have none, so that a hole is something that was never read here.
+ *
  * An event is one frame for all of a key's streams. Invariants: a key's record lives while it has
  * an event or a subscription, and its latest event stays while it has a subscription, whatever the
  * ring has dropped; the floor never falls; what cannot be vouched for is refused (sl_hub_check).
@@ -98,6 +101,7 @@ struct sl_hub {
     struct sl_hub_partition *partitions;
     int32_t partition_capacity;
     int32_t partition_count; /* of the topic; 0: not known yet */
+    bool is_sparse;          /* an offset need not be a record's: a hole is no loss */
     uint64_t loss_count;     /* how often something stopped being covered */
 };
 

@@ -244,7 +244,13 @@ int sl_feed_open(struct sl_gateway *gateway, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
 /**
- * Whether the feed has read what was there when it began; else say how far it is.
+ * Whether the feed has once read what was there when it began: streams can be opened. They stay,
+ * and new ones begin with what is known, while the broker cannot be reached.
+ */
+bool sl_feed_has_caught_up(const struct sl_feed *feed);
+
+/**
+ * Whether the feed has caught up and can read on; else say how far it is.
  */
 bool sl_feed_is_ready(const struct sl_feed *feed, char *ret_reason, size_t size);
 

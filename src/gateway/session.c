@@ -63,6 +63,11 @@ int sl_session_begin(struct sl_session *session, struct sl_hub *hub, struct sl_t
     } else if (id_kind == SL_SESSION_ID_FOREIGN) {
         session->reset_reason = "the id is not known here";
     }
+    if (id_kind == SL_SESSION_ID_NONE && !has_snapshots) {
+        /* It starts with what comes: what the ring has of before is not for it. */
+        const struct sl_hub_event *latest = session->subscription.key->latest;
+        session->version = latest == NULL ? -1 : latest->version;
+    }
     *ret_begin = has_snapshots ? SL_SESSION_NEEDS_SNAPSHOT : SL_SESSION_STARTS_LIVE;
     return 0;
 }

@@ -153,7 +153,7 @@ void sl_stream_open(
     } else if (gateway->stats.queued >= gateway->options.queue_budget) {
         gateway->stats.refused_budget++;
         sl_stream_answer_unavailable(stream, "the gateway has no room for more streams");
-    } else if (!sl_feed_is_ready(gateway->feed, NULL, 0)) {
+    } else if (!sl_feed_has_caught_up(gateway->feed)) {
         stream->is_waiting = true;
     } else {
         sl_stream_proceed(stream);

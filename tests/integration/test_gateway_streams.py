@@ -321,6 +321,27 @@ def test_an_id_that_is_ahead_of_the_log_is_reset(orders: Orders) -> None:
         assert [stream.read().name, stream.read().name] == ["reset", "accepted"]
 
 
+def test_another_node_on_the_same_log_goes_on_exactly_and_knows_the_newer_owner(
+        open_orders) -> None:
+    first = open_orders(owner="{header.x-user}")
+    second = open_orders(owner="{header.x-user}")
+    first.change("1", 1, "accepted")
+    ann = {"X-User": "ann"}
+    with Stream(first.url("1"), headers=ann) as stream:
+        older = next(iter(stream)).id
+    first.change("1", 2, "paid")
+    first.change("1", 3, "shipped")
+    second.gateway.wait_stat("events_received", 3)
+    with Stream(second.url("1"), headers=ann) as newest:
+        assert versions([next(iter(newest))]) == [3]
+        with Stream(second.url("1"), older, headers=ann) as stream:
+            assert [event.name for event in stream] == ["replaced"], "its generation is older"
+    with Stream(second.url("1"), older, headers=ann) as stream:
+        events = iter(stream)
+        assert versions([next(events), next(events)]) == [2, 3]
+    assert second.gateway.stats()["resets"] == 0
+
+
 def test_an_id_of_another_key_hides_nothing_and_ends_nothing(orders: Orders) -> None:
     orders.change("1", 7, "completed")
     orders.change("2", 1, "accepted")

@@ -1,7 +1,7 @@
 /*
  * tests/support/gateway_host.c - a gateway in a process of its own, for the process tests.
  *
- * usage: gateway_host LOG.db OPTIONS-AND-ROUTES-AS-JSON
+ * usage: gateway_host LOG.db|kafka://HOST:PORT OPTIONS-AND-ROUTES-AS-JSON
  *
  * The JSON has the numbers of struct sl_gateway_options by their names, "routes", and "token" with
  * the texts of struct sl_token_options, and "key", the contents of a key's file. Prints one line
@@ -308,7 +308,8 @@ static void on_input(uv_stream_t *input, ssize_t size, const uv_buf_t *buffer)
 static int run(struct host *host, const char *file, const json_t *config)
 {
     struct sluice_error error;
-    snprintf(host->url, sizeof(host->url), "local:%s", file);
+    snprintf(host->url, sizeof(host->url), "%s%s",
+        strncmp(file, "kafka:", 6) == 0 ? "" : "local:", file);
     if (sl_broker_open(host->url, &host->broker, &error) != 0 ||
         sl_broker_open(host->url, &host->producer, &error) != 0 ||
         open_gateway(host, config, &error) != 0) {
@@ -336,7 +337,7 @@ int main(int argument_count, char **arguments)
 {
     json_error_t error;
     if (argument_count != 3) {
-        fprintf(stderr, "usage: gateway_host LOG.db JSON\n");
+        fprintf(stderr, "usage: gateway_host LOG.db|kafka://HOST:PORT JSON\n");
         return 2;
     }
     json_t *config = json_loads(arguments[2], 0, &error);

@@ -96,8 +96,11 @@ def stream_route(upstream: Upstream, **changes: Any) -> dict[str, Any]:
 class Gateway:
     """The program tests/support/gateway_host; `config` as its head comment says."""
 
-    def __init__(self, folder: Path, routes: list[dict], **config: Any) -> None:
+    def __init__(self, folder: Path, routes: list[dict], broker: str | None = None,
+                 is_awaited: bool = True, **config: Any) -> None:
         self.folder = folder
+        self.broker = broker or folder / "events.db"
+        self.is_awaited = is_awaited
         # Heartbeats would keep a client waiting for ever for what never comes.
         self.config = {"routes": routes, "retry_ms": 100, "heartbeat_ms": 600000, **config}
         self.log = folder / "gateway.log"
@@ -106,15 +109,15 @@ class Gateway:
     def start(self) -> None:
         with open(self.log, "ab") as stderr:
             self.process = subprocess.Popen(
-                [program("tests/support/gateway_host"), self.folder / "events.db",
-                 json.dumps(self.config)],
+                [program("tests/support/gateway_host"), self.broker, json.dumps(self.config)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
         line = self.process.stdout.readline()
         assert line.startswith("ready gateway="), (line, self.log.read_text())
         self.url = line.split("=", 1)[1].strip()
         parts = urlsplit(self.url)
         self.address = (parts.hostname, parts.port)
-        wait_until(lambda: self.stats()["is_ready"], "the gateway is ready")
+        if self.is_awaited:
+            wait_until(lambda: self.stats()["is_ready"], "the gateway is ready")
 
     def ask(self, command: str) -> str:
         self.process.stdin.write(command + "\n")

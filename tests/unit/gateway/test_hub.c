@@ -204,6 +204,29 @@ START_TEST(a_hole_in_a_partition_is_told_to_everybody_and_closes_the_window)
 }
 END_TEST
 
+START_TEST(a_hole_where_offsets_have_holes_is_no_loss)
+{
+    struct sl_hub hub;
+    struct listener listener = {0};
+    open_hub(&hub, 10);
+    hub.is_sparse = true;
+    subscribe(&hub, "k", &listener);
+    publish(&hub, "k", 0, 0);
+    publish(&hub, "k", 0, 2); /* a transaction's mark lies between */
+    publish(&hub, "k", 0, 90);
+    ck_assert_str_eq(listener.seen, "0.0;0.2;0.90;");
+    ck_assert_int_eq(check_id(&hub, "k", 0, 0), SL_HUB_RESUMES);
+    ck_assert_int_eq(check_id(&hub, "k", 0, 1), SL_HUB_RESUMES);
+    ck_assert_uint_eq(hub.loss_count, 0);
+    /* A topic that was made anew begins again, which is one. */
+    publish(&hub, "k", 0, 5);
+    ck_assert_uint_eq(hub.loss_count, 1);
+    ck_assert_int_eq(check_id(&hub, "k", 0, 2), SL_HUB_TOO_OLD);
+    sl_hub_unsubscribe(&hub, &listener.subscription);
+    sl_hub_deinit(&hub);
+}
+END_TEST
+
 START_TEST(records_that_tell_nothing_leave_no_hole)
 {
     struct sl_hub hub;
@@ -298,7 +321,7 @@ UNIT_MAIN("hub", only_the_listeners_of_a_key_hear_of_it, a_listener_may_leave_wh
     an_event_of_another_key_that_is_dropped_moves_the_window_too,
     a_place_that_was_never_read_is_not_covered,
     a_hole_in_a_partition_is_told_to_everybody_and_closes_the_window,
-    records_that_tell_nothing_leave_no_hole, the_bytes_are_bounded_too,
-    a_keys_latest_event_stays_while_somebody_listens,
+    a_hole_where_offsets_have_holes_is_no_loss, records_that_tell_nothing_leave_no_hole,
+    the_bytes_are_bounded_too, a_keys_latest_event_stays_while_somebody_listens,
     a_generation_stands_in_the_id_before_the_final_mark,
     an_event_that_cannot_be_kept_is_lost_and_not_passed_over_in_silence)

@@ -312,6 +312,23 @@ START_TEST(a_resume_whose_events_went_while_it_was_checked_becomes_a_reset)
 }
 END_TEST
 
+START_TEST(without_snapshots_nothing_of_before_is_sent_whatever_its_version)
+{
+    struct sl_hub hub;
+    struct client client;
+    open_hub(&hub);
+    open_client(&client);
+    publish(&hub, 0, 1, "before");
+    publish(&hub, 1, 2, "before");
+    ck_assert_int_eq(begin(&client, &hub, NULL, false), SL_SESSION_STARTS_LIVE);
+    ck_assert(sl_session_start(&client.session));
+    publish(&hub, 2, 3, "after");
+    ck_assert_str_eq(client.seen, "after-0-2-3;");
+    close_client(&client);
+    sl_hub_deinit(&hub);
+}
+END_TEST
+
 START_TEST(a_route_without_snapshots_starts_live_with_a_place_to_come_back_to)
 {
     struct sl_hub hub;
@@ -447,6 +464,7 @@ UNIT_MAIN("session", an_event_between_registration_and_snapshot_is_not_lost,
     who_was_away_for_too_long_is_reset_and_begins_with_the_snapshot,
     a_snapshot_that_took_longer_than_the_ring_lasts_is_asked_for_again,
     a_resume_whose_events_went_while_it_was_checked_becomes_a_reset,
+    without_snapshots_nothing_of_before_is_sent_whatever_its_version,
     a_route_without_snapshots_starts_live_with_a_place_to_come_back_to,
     a_slow_client_is_told_that_it_lagged_and_gets_the_latest_state,
     a_final_event_reaches_a_client_that_lagged,
