@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "store/mariadb.h"
 
-#define HINT_AWAY "the server is down, restarting or cannot be reached; it is tried again"
+#define HINT_AWAY "check that the server runs and the URL is right; it is tried again"
 #define HINT_RIGHTS                                                                                \
     "grant the user what it needs: SELECT, INSERT, UPDATE, DELETE and EXECUTE, and for `sluice "   \
     "init` also CREATE, ALTER, INDEX, CREATE VIEW, CREATE ROUTINE and ALTER ROUTINE"
