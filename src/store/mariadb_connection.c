@@ -61,8 +61,8 @@ int sl_mariadb_connect_handle(
         return sl_fail_memory(error, "a connection");
     }
     set_options(handle, url);
-    if (mysql_real_connect(handle, url->host, url->user, url->password, url->database, url->port,
-            url->socket, CLIENT_FOUND_ROWS) == NULL) {
+    if (mysql_real_connect(handle, url->socket != NULL ? NULL : url->host, url->user, url->password,
+            url->database, url->port, url->socket, CLIENT_FOUND_ROWS) == NULL) {
         char prefix[SLUICE_ERROR_TEXT_SIZE];
         snprintf(prefix, sizeof(prefix), "cannot connect to %s", url->shown);
         sl_mariadb_report(

@@ -225,9 +225,16 @@ static int parse_parts(struct writer *writer, struct sl_mariadb_url *url, struct
 
 static void write_shown(struct writer *writer, struct sl_mariadb_url *url, size_t size)
 {
+    const char *user = url->user == NULL ? "" : url->user;
+    const char *at = url->user == NULL ? "" : "@";
     url->shown = writer->next;
-    snprintf(writer->next, size, "mariadb://%s%s%s:%u/%s", url->user == NULL ? "" : url->user,
-        url->user == NULL ? "" : "@", url->host, url->port, url->database);
+    if (url->socket != NULL) {
+        snprintf(writer->next, size, "mariadb://%s%s/%s?socket=%s", user, at, url->database,
+            url->socket);
+    } else {
+        snprintf(writer->next, size, "mariadb://%s%s%s:%u/%s", user, at, url->host, url->port,
+            url->database);
+    }
 }
 
 int sl_mariadb_url_parse(
