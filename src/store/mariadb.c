@@ -280,7 +280,7 @@ static const struct sl_dialect mariadb_dialect = {
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
         " ON DUPLICATE KEY UPDATE number = number",
     .lease = SL_SQL_LEASE(NOW),
-    .clock = "SELECT timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) DIV 1000",
+    .clock = "SELECT " NOW,
     .outbox_find =
         "SELECT coalesce(tick, 0), position, id, topic, message_key, type, payload,"
         " headers, created_at FROM sluice_outbox WHERE id = ?1 ORDER BY position",
@@ -289,7 +289,8 @@ static const struct sl_dialect mariadb_dialect = {
         "  coalesce(p.user, '?'), '@', coalesce(p.host, '?')) AS who,"
         "  timestampdiff(MICROSECOND, t.trx_started, now(6)) DIV 1000 AS age_ms"
         "  FROM information_schema.innodb_trx t LEFT JOIN information_schema.processlist p"
-        "  ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0) AS open_ones "
+        "  ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0"
+        "  AND coalesce(p.db, database()) = database()) AS open_ones "
         "WHERE age_ms > ?1 ORDER BY age_ms DESC",
 };
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "store/look.h"
 #include "unit/store/mariadb_place.h"
 
 static void *claim_all(void *context)
@@ -282,6 +283,35 @@ START_TEST(a_connection_of_the_callers_may_be_in_a_transaction_however_it_was_be
 }
 END_TEST
 
+static void note_who(void *context, struct sl_text who, int64_t age_ms)
+{
+    ck_assert_int_gt(age_ms, 0);
+    snprintf(context, 100, "%.*s", (int) who.size, who.data);
+}
+
+START_TEST(an_open_transaction_and_the_servers_clock_are_told)
+{
+    set_up();
+    char who[100] = "";
+    char wanted[100];
+    int64_t clock_ms = 0;
+    int64_t before_ms = sl_clock_wall_ms();
+    ck_assert_int_eq(sl_store_clock(store, &clock_ms, &error), 0);
+    ck_assert_int_ge(clock_ms, before_ms);
+    ck_assert_int_le(clock_ms, sl_clock_wall_ms());
+    do_on(other, "START TRANSACTION");
+    insert_on(other, "k", "1");
+    snprintf(wanted, sizeof(wanted), "connection %lu of root@", mysql_thread_id(other));
+    int64_t deadline_ms = sl_clock_monotonic_ms() + 10000;
+    while (who[0] == '\0' && sl_clock_monotonic_ms() < deadline_ms) {
+        int status = sl_store_open_transactions(store, 1, note_who, who, &error);
+        ck_assert_msg(status == 0, "%s", error.text);
+    }
+    ck_assert_ptr_nonnull(strstr(who, wanted));
+    tear_down();
+}
+END_TEST
+
 START_TEST(writes_that_are_forbidden_fail_and_are_noticed)
 {
     set_up();
@@ -383,6 +413,7 @@ UNIT_TESTS("mariadb",
     a_deadlock_ends_the_transaction_and_nothing_commits_by_itself_after_it,
     a_lost_connection_takes_its_transaction_along_and_is_made_anew_after_it,
     a_connection_of_the_callers_may_be_in_a_transaction_however_it_was_begun,
+    an_open_transaction_and_the_servers_clock_are_told,
     writes_that_are_forbidden_fail_and_are_noticed,
     a_statement_that_runs_is_interrupted_by_another_thread,
     values_of_every_type_come_as_numbers_texts_and_bytes,
