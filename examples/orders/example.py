@@ -28,9 +28,14 @@ ROUTES = """
   upstream: {address[order]}
 - path: /wallet/**
   upstream: {address[payment]}
-- path: /**
+- path: /orders/**
+  upstream: {address[order]}
+- path: /items
+  upstream: {address[order]}
+- path: /pages/orders
   upstream: {address[order]}
 """
+HOME = "order"  # the service that has the page
 PAGE = "place orders, cancel them, and watch them move"
 COMMANDS = """
 curl -d '{{"user_id": 7, "items": [{{"item_id": 1, "quantity": 2}}]}}' {gateway}/orders

@@ -229,7 +229,8 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/items", NULL)) {
         return answer_json(request, MHD_HTTP_OK, items_sold());
     }
-    if (request_is(request, "GET", "/", NULL)) {
+    if (request_is(request, "GET", "/", NULL) ||
+        request_is(request, "GET", "/pages/orders", NULL)) {
         return answer_bytes(request, "text/html; charset=utf-8", orders_page, orders_page_size);
     }
     return answer_unknown(request);

@@ -37,9 +37,12 @@ ROUTES = """
   upstream: {address[shop]}
 - path: /v1/products/**
   upstream: {address[shop]}
-- path: /**
+- path: /v1/**
+  upstream: {address[pay]}
+- path: /pages/payments
   upstream: {address[pay]}
 """
+HOME = "pay"  # the service that has the page
 PAGE = "order, pay with points, and see it succeed or be refused"
 COMMANDS = """
 curl -d '{{"userId": 7, "productId": 1, "quantity": 2}}' {gateway}/v1/orders

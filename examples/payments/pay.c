@@ -271,7 +271,8 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/v1/points/*", &id)) {
         return get_points(service, request, id);
     }
-    if (request_is(request, "GET", "/", NULL)) {
+    if (request_is(request, "GET", "/", NULL) ||
+        request_is(request, "GET", "/pages/payments", NULL)) {
         return answer_bytes(
             request, "text/html; charset=utf-8", payments_page, payments_page_size);
     }

@@ -19,9 +19,14 @@ ROUTES = """
     final: [issued]
 - path: /coupons/**
   upstream: {address[coupons]}
-- path: /**
+- path: /users/**
+  upstream: {address[users]}
+- path: /listeners
+  upstream: {address[users]}
+- path: /pages/users
   upstream: {address[users]}
 """
+HOME = "users"  # the service that has the page
 PAGE = "register a user, and see the coupon come"
 COMMANDS = """
 curl -d '{{"userId": "rudaks2", "userName": "Rudak"}}' {gateway}/users

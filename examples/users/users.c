@@ -219,7 +219,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/listeners", NULL)) {
         return get_listeners(service, request);
     }
-    if (request_is(request, "GET", "/", NULL)) {
+    if (request_is(request, "GET", "/", NULL) || request_is(request, "GET", "/pages/users", NULL)) {
         return answer_bytes(request, "text/html; charset=utf-8", users_page, users_page_size);
     }
     return answer_unknown(

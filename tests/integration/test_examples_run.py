@@ -106,4 +106,4 @@ def test_a_data_folder_that_cannot_be_written_is_named(start: Start, tmp_path: P
 def test_an_example_that_is_not_there_is_said_with_those_that_are(start: Start) -> None:
     other = start([RUN, "nothing"])
     assert other.wait_end() == 2
-    assert "there is no example 'nothing'; there are: orders, " in other.said()
+    assert "there is no example 'nothing'; there are: all, orders, " in other.said()
