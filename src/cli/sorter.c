@@ -100,7 +100,9 @@ static void sort_memory(struct sl_sorter *sorter)
         }
         sorter->items[i] = (struct item) {prefix, i};
     }
-    qsort_r(sorter->items, sorter->count, sizeof(struct item), compare_items, sorter);
+    if (sorter->count > 1) {
+        qsort_r(sorter->items, sorter->count, sizeof(struct item), compare_items, sorter);
+    }
 }
 
 static int fail_file(int number, struct sluice_error *error)
