@@ -3,7 +3,7 @@ import importlib.util
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NAMES = [name for name in ("orders", "payments", "users", "studyposts")
+NAMES = [name for name in ("orders", "payments", "users", "studyposts", "votes")
          if (HERE.parent / name / "example.py").is_file()]
 
 
@@ -29,6 +29,7 @@ def prepare(data, known):
 
 DATABASES = {name: kind for part in PARTS for name, kind in part.DATABASES.items()}
 NEEDS = joined("NEEDS")
+INIT = joined("INIT")
 OPTIONS = joined("OPTIONS")
 SERVICES = [*joined("SERVICES"), ("home", "examples/all/home.py", [])]
 SETTINGS = "".join(getattr(part, "SETTINGS", "") for part in PARTS)
