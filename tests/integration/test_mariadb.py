@@ -70,6 +70,22 @@ def test_two_relays_at_once_lose_double_and_reorder_nothing(mariadb, start, tmp_
     outbox.check_arrived()
 
 
+def test_confirmed_rows_that_are_old_enough_are_deleted_and_no_others(
+        mariadb, start, tmp_path) -> None:
+    outbox = Outbox(mariadb, tmp_path)
+    insert = ("INSERT INTO sluice_outbox (topic, message_key, type, payload, created_at)"
+              " SELECT 'things', 'k', 'T', '{}', %s FROM seq_1_to_3500")
+    mariadb.rows(insert, 1000)
+    young = mariadb.value("SELECT 1000 * (unix_timestamp() + 60)")
+    mariadb.rows(insert, young)
+    start(outbox.relay_command("--relay.retention=1h")).wait_ready()
+    outbox.wait_sent()
+    wait_until(lambda: mariadb.value("SELECT count(*) FROM sluice_outbox") == 3500, "they go")
+    assert mariadb.rows("SELECT DISTINCT created_at FROM sluice_outbox") == [(young,)]
+    assert "3500" in mariadb.value("SELECT cast(retained_position AS CHAR) FROM sluice_relay")
+    assert "nothing" in works("status", "--database", mariadb.url)
+
+
 @pytest.mark.parametrize("outage", ["restarted", "killed"])
 def test_an_outage_of_mariadb_is_waited_for_and_loses_nothing(
         private_mariadb, start, tmp_path, outage) -> None:
