@@ -13,6 +13,7 @@ enum {
     REST_MAX_MS = 5000,
     CONFIRM_DELAY_MS = 100, /* the store learns the position this much later: one write for many */
     RETAIN_INTERVAL_MS = 1000,
+    RETAIN_TIME_MAX_MS = 100,
     OUTBOX_DELETES_MAX = 1000,
     POLL_INTERVAL_MS = 20,
     POLL_FAST_MS = 1000, /* so long after the last event a server is asked at the full rate */
@@ -145,6 +146,21 @@ static bool on_change(void *context)
     return true;
 }
 
+/* In small transactions, and for a small part of the time: yet as many rows go as come. */
+static void clean_outbox(struct sl_relay *relay, int64_t before_ms)
+{
+    struct sluice_error error;
+    int64_t deleted = 0;
+    int64_t end_ms = sl_clock_monotonic_ms() + RETAIN_TIME_MAX_MS;
+    do {
+        if (sl_store_outbox_retain(
+                relay->store, before_ms, OUTBOX_DELETES_MAX, &deleted, &error) != 0) {
+            sl_log(SL_LOG_WARN, "the outbox could not be cleaned", "error=\"%s\"", error.text);
+            return;
+        }
+    } while (deleted >= OUTBOX_DELETES_MAX && sl_clock_monotonic_ms() < end_ms);
+}
+
 static void on_retain(uv_timer_t *timer)
 {
     struct sl_relay *relay = timer->data;
@@ -157,10 +173,8 @@ static void on_retain(uv_timer_t *timer)
         /* Nothing comes that would show it: go and see. */
         sl_relay_drive(relay, (struct sl_pump_event) {.kind = SL_PUMP_EVENT_WAKE});
     }
-    if (options->retention_ms > 0 &&
-        sl_store_outbox_retain(relay->store, now_ms - options->retention_ms, OUTBOX_DELETES_MAX,
-            &deleted, &error) != 0) {
-        sl_log(SL_LOG_WARN, "the outbox could not be cleaned", "error=\"%s\"", error.text);
+    if (options->retention_ms > 0) {
+        clean_outbox(relay, now_ms - options->retention_ms);
     }
     if ((options->broker_retention_ms > 0 || options->broker_size_max > 0) &&
         sl_broker_retain(relay->broker, now_ms, options->broker_retention_ms,
