@@ -75,8 +75,10 @@ wait_until_gone() {
     pid=$(cat "$DATA/pid" 2> /dev/null) || return 0
     for _ in {1..200}; do
         state=$(sed 's/.*) \(.\).*/\1/' "/proc/$pid/stat" 2> /dev/null) || break
-        if [ "$state" = Z ] || [ -s "/proc/$pid/cmdline" ]; then
-            break # a command line: the number is another process's now
+        if [ -s "/proc/$pid/cmdline" ]; then
+            break # the number is another process's now
+        elif [ "$state" = Z ] && [ "$(ls "/proc/$pid/task" 2> /dev/null | wc -l)" -le 1 ]; then
+            break # and none of its threads has its sockets any more
         fi
         sleep 0.05
     done

@@ -136,7 +136,11 @@ def state(pid: int) -> str:
 
 
 def has_ended(pid: int) -> bool:
-    return state(pid) == "Z"
+    """With all of its threads: the first may be gone while others still have its sockets."""
+    try:
+        return state(pid) == "Z" and len(os.listdir(f"/proc/{pid}/task")) <= 1
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 # --- the folder of a run
