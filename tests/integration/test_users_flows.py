@@ -100,7 +100,7 @@ def test_a_poison_user_holds_up_nobody_else_and_is_redriven(users: Example) -> N
     users.post("/users", {"userId": other, "userName": "Good"})
     issued(users, other)
     listed = subprocess.run(
-        [program("sluice"), "dead-letter", "list", "--database", f"sqlite:{users.data}/coupons.db"],
+        [program("sluice"), "dead-letter", "list", "--database", users.database("coupons")],
         capture_output=True, text=True, check=True)
     assert users.get(f"/coupons/{poison}").status == 404
     assert poison in listed.stdout

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import threading
-from pathlib import Path
 from typing import Iterator
 
 import pytest
@@ -52,14 +51,3 @@ def test_votes_at_once_are_all_counted_and_all_told(votes: Example) -> None:
                          ids=str)
 def test_a_bad_vote_is_told_and_not_counted(votes: Example, body: object) -> None:
     assert votes.post("/votes", body).status == 400
-
-
-def test_the_same_on_postgresql_and_kafka(tmp_path: Path) -> None:
-    with run_example("votes", tmp_path / "data", "--servers=real") as votes:
-        stream = votes.follow("/votes/tea/stream")
-        wait_until(lambda: counts(stream), "the snapshot")
-        for _ in range(3):
-            assert votes.post("/votes", {"choice": "tea"}).status == 200
-        wait_until(lambda: counts(stream)[-1] == 3, "all votes are shown", 60)
-        stream.stop()
-        assert counts(stream) == sorted(set(counts(stream)))
