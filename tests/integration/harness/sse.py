@@ -134,6 +134,7 @@ class Follower:
     has_ended: bool = False  # it had `end`, or was told 204
     problem: str | None = None
     is_stopping: bool = False
+    headers: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -155,7 +156,7 @@ class Follower:
                 time.sleep(self.retry_seconds)
 
     def connect_once(self) -> None:
-        with Stream(self.url(), self.last_event_id) as stream:
+        with Stream(self.url(), self.last_event_id, headers=self.headers) as stream:
             self.connect_count += 1
             for message in stream:
                 self.last_event_id = message.id
