@@ -61,10 +61,13 @@ ROUTES = """
 - path: /api/admin/failed-post-syncs
   token: optional
   upstream: {address[search]}
-- path: /**
+- path: /api/**
   token: optional
   upstream: {address[posts]}
+- path: /pages/studyposts
+  upstream: {address[posts]}
 """
+HOME = "posts"
 PAGE = "two tabs: one posts and approves, the other applies and is told live"
 COMMANDS = """
 curl -d '{{"nickname": "ann"}}' {gateway}/api/auth/dev        # data.accessToken is $TOKEN below

@@ -17,7 +17,7 @@
  *     GET    /api/notifications           and /unread-count; /snapshot is for the gateway
  *     PATCH  /api/notifications/{id}/read and /read-all
  *     GET    /api/admin/failed-notifications
- *     GET    /                            the page
+ *     GET    / and /pages/studyposts      the page
  *
  * Every change is one transaction with the events about it: post-sync tells search (post.h),
  * notification tells a user (notification.h). Nothing is published after a commit, so nothing can
@@ -52,9 +52,12 @@ static enum MHD_Result failed_notifications(const struct call *call)
     return answer_failed(call, NOTIFICATION_TOPIC, "FAILED_NOTIFICATION_LIST", "receiverId");
 }
 
-static const struct route routes[] = {{"POST", "/api/auth/dev", 1, account_sign_in},
-    {"POST", "/api/posts", 0, post_create}, {"GET", "/api/posts", 0, post_list},
-    {"GET", "/api/posts/{id}", 0, post_detail}, {"PATCH", "/api/posts/{id}", 0, post_update},
+static const struct route routes[] = {
+    {"POST", "/api/auth/dev", 1, account_sign_in},
+    {"POST", "/api/posts", 0, post_create},
+    {"GET", "/api/posts", 0, post_list},
+    {"GET", "/api/posts/{id}", 0, post_detail},
+    {"PATCH", "/api/posts/{id}", 0, post_update},
     {"DELETE", "/api/posts/{id}", 0, post_remove},
     {"PATCH", "/api/posts/{id}/close", 0, post_close},
     {"POST", "/api/posts/{id}/applies", 0, apply_create},
@@ -67,8 +70,11 @@ static const struct route routes[] = {{"POST", "/api/auth/dev", 1, account_sign_
     {"GET", "/api/notifications/snapshot", 0, notification_snapshot},
     {"PATCH", "/api/notifications/read-all", 0, notification_read_all},
     {"PATCH", "/api/notifications/{id}/read", 0, notification_read},
-    {"GET", "/api/admin/failed-notifications", 0, failed_notifications}, {"GET", "/", 1, page},
-    {NULL, NULL, 0, NULL}};
+    {"GET", "/api/admin/failed-notifications", 0, failed_notifications},
+    {"GET", "/", 1, page},
+    {"GET", "/pages/studyposts", 1, page},
+    {NULL, NULL, 0, NULL},
+};
 
 static enum MHD_Result on_request(void *context, const struct request *request)
 {

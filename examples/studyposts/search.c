@@ -96,8 +96,11 @@ static enum MHD_Result failed_post_syncs(const struct call *call)
     return answer_failed(call, POST_SYNC_TOPIC, "FAILED_POST_SYNC_LIST", "postId");
 }
 
-static const struct route routes[] = {{"GET", "/api/posts/search", 0, search},
-    {"GET", "/api/admin/failed-post-syncs", 0, failed_post_syncs}, {NULL, NULL, 0, NULL}};
+static const struct route routes[] = {
+    {"GET", "/api/posts/search", 0, search},
+    {"GET", "/api/admin/failed-post-syncs", 0, failed_post_syncs},
+    {NULL, NULL, 0, NULL},
+};
 
 struct search_service {
     sluice_database *database;

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable
+from urllib.parse import urlencode
 
 from .http import Answer, call
 from .process import BUILD, ROOT, Process, program
@@ -58,8 +59,7 @@ class User:
         return self.data("PATCH", f"/api/applies/{application['id']}/approve")
 
     def search(self, **query: Any) -> dict:
-        words = "&".join(f"{name}={value}" for name, value in query.items())
-        return self.data("GET", f"/api/posts/search?{words}")
+        return self.data("GET", f"/api/posts/search?{urlencode(query)}")
 
     def wait_found(self, keyword: str, is_right: Callable[[list[dict]], bool],
                    seconds: float = 30) -> list[dict]:
