@@ -357,9 +357,13 @@ int sluice_task_await(
             "cannot await what is no task of the transaction that is open on this database");
         return sl_database_leave(database, -1);
     }
+    /* Whoever gives up early here has not shortened what the commit waits. */
+    int commits_timeout_ms = task->timeout_ms;
     task->is_handed_back = true;
     task->timeout_ms = timeout_ms == 0 ? TASK_TIMEOUT_MS : timeout_ms;
-    return sl_database_leave(database, await(database, task, error));
+    int status = await(database, task, error);
+    task->timeout_ms = commits_timeout_ms;
+    return sl_database_leave(database, status);
 }
 
 void sl_tasks_end(struct sl_transaction *transaction, struct sluice_task *before)
