@@ -37,7 +37,7 @@ class Run:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.offsets = dict.fromkeys(range(1, 8), 0)
-        store = "".join(path.read_text() for path in sorted((ROOT / "src/store/sql").glob("*.sql")))
+        store = (ROOT / "src/store/sql/sqlite.sql").read_text()
         self.orders = self.make("orders.db", store + ORDERS_TABLES)
         self.payment = self.make("payment.db", store + PAYMENT_TABLES)
         self.log = self.make("log.db", (ROOT / "src/broker/local.sql").read_text())
