@@ -30,7 +30,8 @@ def prepare(data, known):
 DATABASES = {name: kind for part in PARTS for name, kind in part.DATABASES.items()}
 NEEDS = joined("NEEDS")
 INIT = joined("INIT")
-OPTIONS = joined("OPTIONS")
+OPTIONS = [option for part in PARTS for option in getattr(part, "OPTIONS", [])
+           if option[0] not in getattr(part, "CHOICES", ())]
 SERVICES = [*joined("SERVICES"), ("home", "examples/all/home.py", [])]
 SETTINGS = "".join(getattr(part, "SETTINGS", "") for part in PARTS)
 GATEWAY = "".join(getattr(part, "GATEWAY", "") for part in PARTS)

@@ -7,7 +7,12 @@
  *     POST /orders/N/cancel         the order, as it is now
  *     GET  /orders/N/stream/direct  its statuses live, written by this service (live_status.c)
  *     GET  /items                   what is sold
+ *     GET  /auth/config             {"members": false}; with members that service answers it
  *     GET  /                        the page
+ *
+ * With --members on an order is its user's, whom the gateway names (caller.h): 401 without, 403 for
+ * another's order, and the body has no user_id. The gateway's stream asks for GET /orders/N as that
+ * user, so nobody opens or resumes another's stream either.
  *
  * The order is {"order_id", "type", "status", "version", "failure_reason"}. Whoever changes it does
  * three things in one transaction: it writes the row, a line of its history, and the event
@@ -30,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "live_status.h"
 #include "order_news.h"
 #include "order_state.h"
@@ -46,25 +52,53 @@ struct order_service {
     sluice_database *database; /* for the thread that answers requests */
     struct live_statuses *live;
     int64_t expire_after_ms;
+    int has_members;
 };
+
+/* --- whose order it is ----------------------------------------------------------------------- */
+
+/* The user who asks: 0 without members, -1 if nobody is named. */
+static int64_t asking_user(const struct order_service *service, const struct request *request)
+{
+    return service->has_members ? caller_of(request) : 0;
+}
+
+static enum MHD_Result answer_missing(const struct request *request, int64_t id)
+{
+    return answer_message(request, MHD_HTTP_NOT_FOUND, "there is no order %" PRId64, id);
+}
+
+static enum MHD_Result answer_foreign(const struct request *request, int64_t id)
+{
+    return answer_message(
+        request, MHD_HTTP_FORBIDDEN, "order %" PRId64 " is another user's", id);
+}
+
+static int is_foreign(const struct order *order, int64_t user_id)
+{
+    return user_id > 0 && order->user_id != user_id;
+}
 
 /* --- requests -------------------------------------------------------------------------------- */
 
 /*
- * Whether this key has placed an order before: 1 and the order, 0 after noting that it is placed
- * now, -1 with `error`. The code SLUICE_CONFLICT says that it was used for another request.
+ * Whether this user's key has placed an order before: 1 and the order, 0 after noting that it is
+ * placed now, -1 with `error`. The code SLUICE_CONFLICT says that it was used for another request.
  */
 static int find_earlier(sluice_database *database, const char *key, const char *wanted,
-    int64_t new_order_id, struct order *ret_order, struct sluice_error *error)
+    const struct order *new_order, struct order *ret_order, struct sluice_error *error)
 {
     int inserted = sql_insert_once(database, error,
-        "INSERT INTO idempotency_keys (idempotency_key, request, order_id) VALUES (?1, ?2, ?3)",
-        "tti", key, wanted, new_order_id);
+        "INSERT INTO idempotency_keys (user_id, idempotency_key, request, order_id)"
+        " VALUES (?1, ?2, ?3, ?4)",
+        "itti", new_order->user_id, key, wanted, new_order->id);
     if (inserted != 0) {
         return inserted < 0 ? -1 : 0;
     }
     struct rows *row = sql_query(database, error,
-        "SELECT request, order_id FROM idempotency_keys WHERE idempotency_key = ?1", "t", key);
+        "SELECT request, order_id FROM idempotency_keys"
+        " WHERE user_id = ?1 AND idempotency_key = ?2",
+        "it", new_order->user_id, key);
     int found = sql_next(row);
     int64_t order_id = found ? sql_integer(row, 1) : 0;
     int is_same = found && is(sql_text(row, 0), wanted);
@@ -82,13 +116,11 @@ static int place(struct order_service *service, const struct wish *wish, const c
     struct order *ret_order, struct sluice_error *error)
 {
     sluice_database *database = service->database;
-        struct order order = {.user_id = wish->user_id, .total_amount = wish->total_amount};
+    struct order order = {.user_id = wish->user_id, .total_amount = wish->total_amount};
     wish_lines(wish, order.lines);
     int result = insert_order(database, &order, now_ms() + service->expire_after_ms, error);
     if (result == 0 && key != NULL) {
-        char wanted[sizeof(order.lines) + 32];
-        snprintf(wanted, sizeof(wanted), "%" PRId64 " %s", order.user_id, order.lines);
-        result = find_earlier(database, key, wanted, order.id, ret_order, error);
+        result = find_earlier(database, key, order.lines, &order, ret_order, error);
     }
     if (result != 0) {
         return result;
@@ -121,7 +153,11 @@ static enum MHD_Result post_order(struct order_service *service, const struct re
         return answer_message(request, MHD_HTTP_BAD_REQUEST,
             "Idempotency-Key must have 1 to %d characters", IDEMPOTENCY_KEY_SIZE_MAX);
     }
-    if (read_wish(request->body, request->body_size, &wish, problem) != 0) {
+    int64_t user_id = asking_user(service, request);
+    if (user_id < 0) {
+        return answer_nobody(request);
+    }
+    if (read_wish(request->body, request->body_size, user_id, &wish, problem) != 0) {
         return answer_message(request, MHD_HTTP_BAD_REQUEST, "%s", problem);
     }
     struct sluice_error error;
@@ -139,20 +175,24 @@ static enum MHD_Result post_order(struct order_service *service, const struct re
                       : answer_json(request, MHD_HTTP_ACCEPTED, order_object(&order));
 }
 
-static enum MHD_Result answer_missing(const struct request *request, int64_t id)
-{
-    return answer_message(request, MHD_HTTP_NOT_FOUND, "there is no order %" PRId64, id);
-}
+enum reading { READ_STATUS, READ_STREAM };
 
-static enum MHD_Result get_order(
-    struct order_service *service, const struct request *request, int64_t id)
+/* Show an order to its user, as it is or live. */
+static enum MHD_Result read_order(struct order_service *service, const struct request *request,
+    int64_t id, enum reading reading)
 {
     struct sluice_error error;
     struct order order;
+    int64_t user_id = asking_user(service, request);
+    if (user_id < 0) {
+        return answer_nobody(request);
+    }
     int found = load_order(service->database, id, &order, &error);
-    return found < 0    ? answer_error(request, &error)
-           : found == 0 ? answer_missing(request, id)
-                        : answer_json(request, MHD_HTTP_OK, order_object(&order));
+    return found < 0                     ? answer_error(request, &error)
+           : found == 0                  ? answer_missing(request, id)
+           : is_foreign(&order, user_id) ? answer_foreign(request, id)
+           : reading == READ_STREAM      ? live_statuses_answer(service->live, request, id)
+                                         : answer_json(request, MHD_HTTP_OK, order_object(&order));
 }
 
 static enum MHD_Result cancel_order(
@@ -160,11 +200,16 @@ static enum MHD_Result cancel_order(
 {
     struct sluice_error error;
     struct order order;
+    int64_t user_id = asking_user(service, request);
+    if (user_id < 0) {
+        return answer_nobody(request);
+    }
     if (sluice_begin(service->database, &error) != 0) {
         return answer_error(request, &error);
     }
     int found = load_order(service->database, id, &order, &error);
-    int is_cancellable = found == 1 && !is_final(&order);
+    int is_others = found == 1 && is_foreign(&order, user_id);
+    int is_cancellable = found == 1 && !is_others && !is_final(&order);
     int result = found < 0 ? -1 : 0;
     if (is_cancellable && !order.cancel_requested) { /* a second cancel says nothing new */
         order.cancel_requested = 1;
@@ -179,7 +224,8 @@ static enum MHD_Result cancel_order(
     if (result != 0) {
         return answer_error(request, &error);
     }
-    return found == 0 ? answer_missing(request, id)
+    return found == 0  ? answer_missing(request, id)
+           : is_others ? answer_foreign(request, id)
            : is_cancellable
                ? answer_json(request, MHD_HTTP_OK, order_object(&order))
                : answer_message(request, MHD_HTTP_CONFLICT,
@@ -218,13 +264,17 @@ static enum MHD_Result on_request(void *context, const struct request *request)
         return post_order(service, request);
     }
     if (request_is(request, "GET", "/orders/*", &id)) {
-        return get_order(service, request, id);
+        return read_order(service, request, id, READ_STATUS);
     }
     if (request_is(request, "POST", "/orders/*/cancel", &id)) {
         return cancel_order(service, request, id);
     }
     if (request_is(request, "GET", "/orders/*/stream/direct", &id)) {
-        return live_statuses_answer(service->live, request, id);
+        return read_order(service, request, id, READ_STREAM);
+    }
+    if (request_is(request, "GET", "/auth/config", NULL)) {
+        return answer_json(
+            request, MHD_HTTP_OK, json_pack("{s:b}", "members", service->has_members));
     }
     if (request_is(request, "GET", "/items", NULL)) {
         return answer_json(request, MHD_HTTP_OK, items_sold());
@@ -296,12 +346,16 @@ int main(int argc, char **argv)
     const char *listen_address = "127.0.0.1:9000";
     const char *database = "sqlite:orders.db";
     const char *broker = "local:log.db";
+    const char *members = "off";
     int64_t expire_after_ms = 30000;
     options_read(argc, argv,
         (struct option_field[]){
             {.name = "listen", .text = &listen_address, .help = "address to serve on"},
             {.name = "database", .text = &database, .help = "the orders"},
             {.name = "broker", .text = &broker, .help = "the topics"},
+            {.name = "members",
+                .text = &members,
+                .help = "on: an order is its user's, whom the gateway names"},
             {.name = "expire-after-ms",
                 .number = &expire_after_ms,
                 .number_max = 86400000,
@@ -309,7 +363,8 @@ int main(int argc, char **argv)
             {.name = NULL}});
 
     struct sluice_error error;
-    struct order_service order = {.expire_after_ms = expire_after_ms};
+    struct order_service order = {
+        .expire_after_ms = expire_after_ms, .has_members = members_option(members)};
     sluice_database *clock = NULL; /* for this thread: the time-outs */
     struct service *service = NULL;
     if (open_database(&order, database, &order.database, &error) != 0 ||

@@ -20,8 +20,8 @@ static const char *const tables[] = {
     " status VARCHAR(24) NOT NULL, failure_reason VARCHAR(255), event_id VARCHAR(36) NOT NULL"
     " UNIQUE, changed_at_ms BIGINT NOT NULL, PRIMARY KEY (order_id, version))",
     "CREATE TABLE IF NOT EXISTS idempotency_keys ("
-    " idempotency_key VARCHAR(255) NOT NULL PRIMARY KEY, request TEXT NOT NULL,"
-    " order_id BIGINT NOT NULL)",
+    " user_id BIGINT NOT NULL, idempotency_key VARCHAR(255) NOT NULL, request TEXT NOT NULL,"
+    " order_id BIGINT NOT NULL, PRIMARY KEY (user_id, idempotency_key))",
     NULL};
 
 int is(const char *text, const char *other)
@@ -77,7 +77,7 @@ json_t *order_object(const struct order *order)
 
 int orders_make_tables(sluice_database *database, struct sluice_error *error)
 {
-        return sql_make_tables(database, tables, error);
+    return sql_make_tables(database, tables, error);
 }
 
 int insert_order(sluice_database *database, struct order *order, int64_t expires_at_ms,
@@ -128,7 +128,7 @@ int load_order(sluice_database *database, int64_t id, struct order *ret_order,
 
 int store_order(sluice_database *database, struct order *order, struct sluice_error *error)
 {
-        const char *status = derive_status(order);
+    const char *status = derive_status(order);
     const char *type = stream_type(status, order->payment_requested);
     int is_visible = order->version == 0 || !is(order->status, status) || !is(order->type, type);
     snprintf(order->status, sizeof(order->status), "%s", status);

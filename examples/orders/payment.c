@@ -1,7 +1,8 @@
 /*
- * payment.c - the payment service: everybody's wallet of points.
+ * payment.c - the payment service: takes points for orders, and gives them back.
  *
- *     GET /wallet/point?user_id=7      200 {"point": 9400}
+ *     /wallet/...                              wallet.c
+ *     member.registered.v1                     wallet.c, with --members on
  *
  *     order.payment-requested.v1               take the points: payment.completed.v1 or .failed.v1
  *     order.payment-compensation-requested.v1  give them back: payment.compensated.v1 or
@@ -11,31 +12,24 @@
  * wallet, the line in payment_log, and the answer as an event. So there is no moment in which the
  * points are gone and nobody is told, and none in which a second copy of the event pays twice. A
  * refund is guarded once more, by a unique key: one line of charge_log a payment.
- *
- * A wallet starts with 10,000 points when it is first needed.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "service.h"
 #include "sql.h"
+#include "wallet.h"
 
-enum { STARTING_POINTS = 10000, WAIT_MS_MAX = 1000 };
+enum { WAIT_MS_MAX = 1000 };
 
 static const char *const tables[] = {
-    "CREATE TABLE IF NOT EXISTS user_point ("
-    " user_id BIGINT NOT NULL PRIMARY KEY, point BIGINT NOT NULL CHECK (point >= 0),"
-    " version BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS payment_log ("
     " payment_log_id {id}, order_id BIGINT NOT NULL UNIQUE, event_id VARCHAR(36) NOT NULL UNIQUE,"
     " user_id BIGINT NOT NULL, total_amount BIGINT NOT NULL, point_before BIGINT NOT NULL,"
     " point_after BIGINT NOT NULL, result VARCHAR(12) NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS charge_log ("
-    " payment_log_id BIGINT NOT NULL PRIMARY KEY, event_id VARCHAR(36) NOT NULL UNIQUE,"
-    " user_id BIGINT NOT NULL, point_before BIGINT NOT NULL, point_after BIGINT NOT NULL,"
-    " reason VARCHAR(12) NOT NULL)",
     "CREATE TABLE IF NOT EXISTS payment_due ("
     " event_id VARCHAR(36) NOT NULL PRIMARY KEY, due_ms BIGINT NOT NULL, order_id BIGINT NOT NULL,"
     " user_id BIGINT NOT NULL, total_amount BIGINT NOT NULL)",
@@ -44,6 +38,7 @@ static const char *const tables[] = {
 
 struct payment_service {
     sluice_database *database; /* for the thread that answers requests */
+    struct wallet_rules rules;
     int64_t delay_ms;
 };
 
@@ -54,43 +49,6 @@ struct payment {
     int64_t total_amount;
     const char *event_id; /* of the event that asks */
 };
-
-/* --- wallets --------------------------------------------------------------------------------- */
-
-/* The points of a wallet that may not exist yet; 0, or -1 with `error`. */
-static int read_points(
-    sluice_database *database, int64_t user_id, int64_t *ret_points, struct sluice_error *error)
-{
-    struct rows *row = sql_query(
-        database, error, "SELECT point FROM user_point WHERE user_id = ?1 {lock}", "i", user_id);
-    if (row == NULL) {
-        return -1;
-    }
-    *ret_points = sql_next(row) ? sql_integer(row, 0) : STARTING_POINTS;
-    sql_end(row);
-    return 0;
-}
-
-/* The points of a wallet that is made if need be, and nobody else's until we commit. */
-static int lock_points(
-    sluice_database *database, int64_t user_id, int64_t *ret_points, struct sluice_error *error)
-{
-    return sql_insert_once(database, error,
-               "INSERT INTO user_point (user_id, point, version) VALUES (?1, ?2, 0)", "ii", user_id,
-               (int64_t)STARTING_POINTS) < 0
-               ? -1
-               : read_points(database, user_id, ret_points, error);
-}
-
-static int write_points(
-    sluice_database *database, int64_t user_id, int64_t points, struct sluice_error *error)
-{
-    return sql_run(database, error,
-               "UPDATE user_point SET point = ?1, version = version + 1 WHERE user_id = ?2", "ii",
-               points, user_id) == 1
-               ? 0
-               : -1;
-}
 
 /* --- taking points --------------------------------------------------------------------------- */
 
@@ -128,11 +86,11 @@ static int find_payment(
 }
 
 /* Take the points and say so, in the open transaction. */
-static enum sluice_outcome pay(
-    sluice_database *database, const struct payment *payment, struct sluice_error *error)
+static enum sluice_outcome pay(const struct payment_service *service, sluice_database *database,
+    const struct payment *payment, struct sluice_error *error)
 {
-        int64_t points = 0;
-    if (lock_points(database, payment->user_id, &points, error) != 0) {
+    int64_t points = 0;
+    if (wallet_lock(database, &service->rules, payment->user_id, &points, error) != 0) {
         return outcome_of(error);
     }
     int is_enough = points >= payment->total_amount;
@@ -147,7 +105,7 @@ static enum sluice_outcome pay(
     }
     int64_t payment_log_id = 0;
     if (inserted < 0 || find_payment(database, payment->order_id, &payment_log_id, error) != 0 ||
-        write_points(database, payment->user_id, points_after, error) != 0 ||
+        wallet_write(database, payment->user_id, points_after, error) != 0 ||
         publish_answer(database, payment, payment_log_id, points, error) != 0) {
         return outcome_of(error);
     }
@@ -190,7 +148,7 @@ static enum sluice_outcome on_payment_requested(sluice_database *database,
         return SLUICE_REJECTED;
     }
     return service->delay_ms == 0
-               ? pay(database, &payment, error)
+               ? pay(service, database, &payment, error)
                : pay_later(database, &payment, now_ms() + service->delay_ms, error);
 }
 
@@ -220,9 +178,10 @@ static int find_first(sluice_database *database, struct payment *ret_payment,
  * -1 with `error`. This is the only thread that takes from the list, so what is found before the
  * transaction stands.
  */
-static int pay_first(sluice_database *database, int64_t *ret_due_ms, struct sluice_error *error)
+static int pay_first(const struct payment_service *service, sluice_database *database,
+    int64_t *ret_due_ms, struct sluice_error *error)
 {
-        struct payment payment;
+    struct payment payment;
     char event_id[SLUICE_EVENT_ID_SIZE];
     *ret_due_ms = INT64_MAX;
     int found = find_first(database, &payment, event_id, ret_due_ms, error);
@@ -232,7 +191,7 @@ static int pay_first(sluice_database *database, int64_t *ret_due_ms, struct slui
     if (sluice_begin(database, error) != 0) {
         return -1;
     }
-    enum sluice_outcome outcome = pay(database, &payment, error);
+    enum sluice_outcome outcome = pay(service, database, &payment, error);
     if ((outcome == SLUICE_APPLIED || outcome == SLUICE_ALREADY_APPLIED) &&
         sql_run(database, error, "DELETE FROM payment_due WHERE event_id = ?1", "t", event_id) ==
             1) {
@@ -246,18 +205,19 @@ static int pay_first(sluice_database *database, int64_t *ret_due_ms, struct slui
  * Pay what is due, and say how long there is nothing to do: until the next one is due, or as long
  * as a payment takes, since nothing that comes meanwhile is due before.
  */
-static int pay_what_is_due(sluice_database *database, int64_t delay_ms)
+static int pay_what_is_due(const struct payment_service *service, sluice_database *database)
 {
     struct sluice_error error;
     int64_t due_ms = INT64_MAX;
     int result = 1;
     while (result == 1) {
-        result = pay_first(database, &due_ms, &error);
+        result = pay_first(service, database, &due_ms, &error);
     }
     if (result < 0) {
         fprintf(stderr, "payment: what is due waits: %s\n", error.text);
     }
-    int64_t longest_ms = delay_ms > 0 && delay_ms < WAIT_MS_MAX ? delay_ms : WAIT_MS_MAX;
+    int64_t longest_ms =
+        service->delay_ms > 0 && service->delay_ms < WAIT_MS_MAX ? service->delay_ms : WAIT_MS_MAX;
     int64_t wait_ms = result < 0 || due_ms == INT64_MAX ? longest_ms : due_ms - now_ms();
     return (int)(wait_ms < 1 ? 1 : wait_ms < longest_ms ? wait_ms : longest_ms);
 }
@@ -278,26 +238,10 @@ static int publish_refund(sluice_database *database, int64_t order_id, int64_t u
         order_id, payload, NULL, error);
 }
 
-/* Give the points of one payment back, in the open transaction; 0, or -1 with `error`. */
-static int refund(sluice_database *database, int64_t payment_log_id, int64_t user_id,
-    int64_t amount, const char *event_id, struct sluice_error *error)
-{
-        int64_t points = 0;
-    if (lock_points(database, user_id, &points, error) != 0) {
-        return -1;
-    }
-    int inserted = sql_insert_once(database, error,
-        "INSERT INTO charge_log (payment_log_id, event_id, user_id, point_before, point_after,"
-        " reason) VALUES (?1, ?2, ?3, ?4, ?5, 'REFUND')",
-        "itiii", payment_log_id, event_id, user_id, points, points + amount);
-    /* No line was added: these points were given back before, for whatever event. */
-    return inserted != 1 ? inserted : write_points(database, user_id, points + amount, error);
-}
-
 static enum sluice_outcome on_compensation_requested(sluice_database *database,
     const struct sluice_event *event, void *context, struct sluice_error *error)
 {
-    (void)context;
+    const struct payment_service *service = context;
     json_t *request = event_object(event, error);
     if (request == NULL) {
         return SLUICE_REJECTED;
@@ -313,8 +257,11 @@ static enum sluice_outcome on_compensation_requested(sluice_database *database,
     int result = found;
     if (found == 1) {
         user_id = sql_integer(row, 1);
-        result = refund(
-            database, sql_integer(row, 0), user_id, sql_integer(row, 2), event->id, error);
+        struct refund refund = {.payment_log_id = sql_integer(row, 0),
+            .user_id = user_id,
+            .amount = sql_integer(row, 2),
+            .event_id = event->id};
+        result = wallet_refund(database, &service->rules, &refund, error);
     }
     sql_end(row);
     if (result < 0 || publish_refund(database, order_id, user_id,
@@ -328,32 +275,18 @@ static const struct subscription subscriptions[] = {
     {"order-payment-requested-v1", "order.payment-requested.v1", on_payment_requested},
     {"order-payment-compensation-requested-v1", "order.payment-compensation-requested.v1",
         on_compensation_requested},
+    {"point-initializer-v1", "member.registered.v1", wallet_on_member_registered},
 };
+
+/* Without members nobody registers: the last one is left out. */
+enum { SUBSCRIPTION_COUNT = sizeof(subscriptions) / sizeof(subscriptions[0]) };
 
 /* --- requests and the whole ------------------------------------------------------------------ */
 
 static enum MHD_Result on_request(void *context, const struct request *request)
 {
     struct payment_service *service = context;
-    if (!request_is(request, "GET", "/wallet/point", NULL)) {
-        return answer_message(request, MHD_HTTP_NOT_FOUND,
-            "there is no %s %s here; try GET /wallet/point?user_id=7", request->method,
-            request->path);
-    }
-    int64_t user_id = parse_id(request_parameter(request, "user_id"));
-    if (user_id < 0) {
-        return answer_message(
-            request, MHD_HTTP_BAD_REQUEST, "user_id must be a whole number from 1");
-    }
-    struct sluice_error error;
-    int64_t points = 0;
-    if (read_points(service->database, user_id, &points, &error) != 0) {
-        return answer_message(request,
-            error.reaction == SLUICE_RETRY ? MHD_HTTP_SERVICE_UNAVAILABLE
-                                           : MHD_HTTP_INTERNAL_SERVER_ERROR,
-            "%s", error.text);
-    }
-    return answer_json(request, MHD_HTTP_OK, json_pack("{s:I}", "point", (json_int_t)points));
+    return wallet_answer(service->database, &service->rules, request);
 }
 
 static int open_database(
@@ -362,7 +295,9 @@ static int open_database(
     if (sluice_database_open(url, ret_database, error) != 0) {
         return -1;
     }
-    return sql_make_tables(*ret_database, tables, error);
+    return wallet_make_tables(*ret_database, error) == 0
+               ? sql_make_tables(*ret_database, tables, error)
+               : -1;
 }
 
 int main(int argc, char **argv)
@@ -370,12 +305,16 @@ int main(int argc, char **argv)
     const char *listen_address = "127.0.0.1:9001";
     const char *database = "sqlite:payment.db";
     const char *broker = "local:log.db";
+    const char *members = "off";
     int64_t delay_ms = 0;
     options_read(argc, argv,
         (struct option_field[]){
             {.name = "listen", .text = &listen_address, .help = "address to serve on"},
             {.name = "database", .text = &database, .help = "the wallets"},
             {.name = "broker", .text = &broker, .help = "the topics"},
+            {.name = "members",
+                .text = &members,
+                .help = "on: wallets are of those who registered, and told by the gateway"},
             {.name = "payment-delay-ms",
                 .number = &delay_ms,
                 .number_max = 60000,
@@ -383,7 +322,10 @@ int main(int argc, char **argv)
             {.name = NULL}});
 
     struct sluice_error error;
-    struct payment_service payment = {.delay_ms = delay_ms};
+    int has_members = members_option(members);
+    struct payment_service payment = {.delay_ms = delay_ms,
+        .rules = {.has_members = has_members,
+            .starting_points = has_members ? 0 : POINTS_OF_STRANGERS}};
     sluice_database *clock = NULL; /* for this thread: the payments that are due */
     struct service *service = NULL;
     if (open_database(database, &payment.database, &error) != 0 ||
@@ -395,7 +337,7 @@ int main(int argc, char **argv)
                  .database = database,
                  .broker = broker,
                  .subscriptions = subscriptions,
-                 .subscription_count = sizeof(subscriptions) / sizeof(subscriptions[0]),
+                 .subscription_count = SUBSCRIPTION_COUNT - !has_members,
                  .subscription_context = &payment},
              &error)) == NULL) {
         fprintf(stderr, "payment: %s\n", error.text);
@@ -405,7 +347,7 @@ int main(int argc, char **argv)
     fflush(stdout);
 
     /* What is due is paid even if the delay was turned off since it was asked for. */
-    while (!service_wait(pay_what_is_due(clock, delay_ms))) {
+    while (!service_wait(pay_what_is_due(&payment, clock))) {
     }
     service_stop(service);
     sluice_database_close(clock);

@@ -51,7 +51,8 @@ static int read_line(
     return 0;
 }
 
-int read_wish(const char *text, size_t text_size, struct wish *ret_wish, char problem[PROBLEM_SIZE])
+int read_wish(const char *text, size_t text_size, int64_t user_id, struct wish *ret_wish,
+    char problem[PROBLEM_SIZE])
 {
     json_error_t cause;
     json_t *body = json_loadb(text, text_size, JSON_REJECT_DUPLICATES, &cause);
@@ -61,12 +62,15 @@ int read_wish(const char *text, size_t text_size, struct wish *ret_wish, char pr
         return -1;
     }
     const json_t *lines = json_object_get(body, "items");
-    struct wish wish = {.user_id = whole_number(body, "user_id", 1, INT64_MAX)};
+    struct wish wish = {
+        .user_id = user_id > 0 ? user_id : whole_number(body, "user_id", 1, INT64_MAX)};
     int result = -1;
     if (!json_is_object(body)) {
         snprintf(problem, PROBLEM_SIZE,
             "the body must be an object like {\"user_id\": 7, \"items\": "
             "[{\"item_id\": 1, \"quantity\": 2}]}");
+    } else if (user_id > 0 && json_object_get(body, "user_id") != NULL) {
+        snprintf(problem, PROBLEM_SIZE, "whose order it is says the token: leave user_id out");
     } else if (wish.user_id < 0) {
         snprintf(problem, PROBLEM_SIZE, "user_id must be a whole number from 1");
     } else if (json_array_size(lines) < 1 || json_array_size(lines) > LINE_COUNT_MAX) {

@@ -21,9 +21,11 @@ struct wish {
 
 /**
  * Read the body of POST /orders. 0, or -1 with what is wrong with it in `problem`.
+ *
+ * `user_id` is the user who is known to ask; 0: the body says who it is.
  */
-int read_wish(const char *body, size_t body_size, struct wish *ret_wish, char problem[PROBLEM_SIZE])
-    __attribute__((warn_unused_result));
+int read_wish(const char *body, size_t body_size, int64_t user_id, struct wish *ret_wish,
+    char problem[PROBLEM_SIZE]) __attribute__((warn_unused_result));
 
 /**
  * Write the lines of a wish, one an item, as the text of a JSON list.

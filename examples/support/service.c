@@ -166,11 +166,17 @@ const char *request_parameter(const struct request *request, const char *name)
     return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
-static enum MHD_Result answer(
-    const struct request *request, unsigned int status, const char *type, struct MHD_Response *body)
+static enum MHD_Result answer(const struct request *request, unsigned int status, const char *type,
+    const struct answer_header *headers, struct MHD_Response *body)
 {
     if (body == NULL) {
         return MHD_NO; /* no memory: the connection is closed */
+    }
+    for (; headers != NULL && headers->name != NULL; headers++) {
+        if (MHD_add_response_header(body, headers->name, headers->value) != MHD_YES) {
+            MHD_destroy_response(body);
+            return MHD_NO; /* without it the answer would say something else */
+        }
     }
     MHD_add_response_header(body, MHD_HTTP_HEADER_CONTENT_TYPE, type);
     MHD_add_response_header(body, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
@@ -181,12 +187,18 @@ static enum MHD_Result answer(
 
 enum MHD_Result answer_json(const struct request *request, unsigned int status, json_t *take_body)
 {
+    return answer_json_with(request, status, NULL, take_body);
+}
+
+enum MHD_Result answer_json_with(const struct request *request, unsigned int status,
+    const struct answer_header *headers, json_t *take_body)
+{
     char *text = json_dumps(take_body, JSON_COMPACT);
     json_decref(take_body);
     if (text == NULL) {
         return MHD_NO;
     }
-    return answer(request, status, "application/json",
+    return answer(request, status, "application/json", headers,
         MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE));
 }
 
@@ -205,7 +217,7 @@ enum MHD_Result answer_bytes(
     const struct request *request, const char *content_type, const void *bytes, size_t size)
 {
     /* Persistent memory is only read; the cast is for the library's older signature. */
-    return answer(request, MHD_HTTP_OK, content_type,
+    return answer(request, MHD_HTTP_OK, content_type, NULL,
         MHD_create_response_from_buffer(size, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT));
 }
 

@@ -96,6 +96,18 @@ void service_stop(struct service *service);
  */
 enum MHD_Result answer_json(const struct request *request, unsigned int status, json_t *take_body);
 
+/* A field of an answer; a list of them ends with a NULL name. */
+struct answer_header {
+    const char *name;
+    const char *value;
+};
+
+/**
+ * The same with further fields, all of which are copied.
+ */
+enum MHD_Result answer_json_with(const struct request *request, unsigned int status,
+    const struct answer_header *headers, json_t *take_body);
+
 /**
  * Answer with {"message": ...}: how every error is told. `format` is printf's.
  */

@@ -128,6 +128,7 @@ class Follower:
     """An EventSource on a thread of its own."""
     url: Callable[[], str]
     retry_seconds: float = 0.05  # in place of the server's, so that tests do not wait for it
+    headers: dict[str, str] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     connect_count: int = 0
     last_event_id: str = ""
