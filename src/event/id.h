@@ -22,4 +22,16 @@ void sl_id_new(char ret_id[SLUICE_EVENT_ID_SIZE]);
  */
 void sl_id_floor(int64_t time_ms, char ret_id[SLUICE_EVENT_ID_SIZE]);
 
+/**
+ * Write the id of a row that has a number but no UUID: a UUIDv8 that holds the number and 58 bits
+ * of `source_id`, so that two rows of a source never share one. Pure.
+ */
+void sl_id_of_number(
+    const char *source_id, int64_t number, char ret_id[SLUICE_EVENT_ID_SIZE]);
+
+/**
+ * The same for a row that is known by a text: a UUIDv8 made of 122 bits of a hash. Pure.
+ */
+void sl_id_of_text(const char *source_id, const char *text, char ret_id[SLUICE_EVENT_ID_SIZE]);
+
 #endif
