@@ -15,7 +15,7 @@
 #include "base/text.h"
 
 enum {
-    SL_SQLITE_STATEMENTS_MAX = 48,
+    SL_SQLITE_STATEMENTS_MAX = 96,
     SL_SQLITE_THEIRS_MAX = 64, /* of the user's: beyond it the one unused for longest goes */
     SL_SQLITE_BUSY_TIMEOUT_MS = 5000
 };
@@ -26,7 +26,7 @@ struct sl_sqlite {
     bool is_adopted; /* the handle is somebody else's: never closed, never set up by us */
     const char *name; /* the file, for error texts; owned */
     struct {
-        const char *sql; /* a literal: found by its address */
+        const char *sql; /* lives as long as the connection: found by its address */
         sqlite3_stmt *statement;
     } statements[SL_SQLITE_STATEMENTS_MAX];
     size_t statement_count;

@@ -105,6 +105,7 @@ struct sl_store {
     struct sqlite3 *sqlite;  /* NULL but for SQLite */
     struct pg_conn *postgresql; /* NULL but for PostgreSQL */
     struct st_mysql *mariadb;   /* NULL but for MariaDB */
+    struct sl_mapped *mapped;   /* NULL but where a table of the user's is read: see mapped.h */
     int savepoint_depth;     /* kept by store.c: how many are set; 1 while the first one is set */
 };
 
