@@ -6,7 +6,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "console/state.h"
-#include "store/store.h"
+#include "store/mapping.h"
 
 /* One database after the other, and what has been seen so far. */
 struct work {
@@ -36,7 +36,7 @@ static int each_store(struct work *work, work_on_store run)
     for (size_t i = 0; i < urls->item_count && status == SL_EXIT_DONE; i++) {
         struct sl_store *store = NULL;
         work->url = urls->items[i];
-        if (sl_store_open(work->url, SL_STORE_EXISTING, &store, &error) != 0 ||
+        if (sl_mapping_open_noted(work->url, &store, &error) != 0 ||
             run(work, store, &error) != 0) {
             status = sl_report("%s", error.text);
         }

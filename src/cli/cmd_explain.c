@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "console/state.h"
 #include "store/look.h"
+#include "store/mapping.h"
 
 enum {
     TOPICS_MAX = SL_BROKER_TOPICS_MAX,
@@ -108,7 +109,7 @@ static int look_at_database(struct explaining *explaining, const char *url)
     struct sl_store *store;
     struct sl_outbox_state outbox;
     struct sl_held_filter filter = {.event_id = explaining->id};
-    if (sl_store_open(url, SL_STORE_EXISTING, &store, &error) != 0) {
+    if (sl_mapping_open_noted(url, &store, &error) != 0) {
         return sl_report("%s", error.text);
     }
     explaining->shown = sl_state_name(url);

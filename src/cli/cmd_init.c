@@ -2,7 +2,7 @@
 
 #include "cli/command.h"
 #include "cli/commands.h"
-#include "store/store.h"
+#include "store/mapping.h"
 
 static int print_schema(const char *url)
 {
@@ -20,8 +20,9 @@ static int create(const char *url, bool is_new_identity)
 {
     struct sluice_error error;
     struct sl_store *store;
-    enum sl_store_mode mode = is_new_identity ? SL_STORE_EXISTING : SL_STORE_CREATE;
-    if (sl_store_open(url, mode, &store, &error) != 0) {
+    int status = is_new_identity ? sl_mapping_open_noted(url, &store, &error)
+                                 : sl_store_open(url, SL_STORE_CREATE, &store, &error);
+    if (status != 0) {
         return sl_report("%s", error.text);
     }
     if (is_new_identity && sl_store_renew_id(store, &error) != 0) {

@@ -7,6 +7,7 @@
 #include "cli/endpoint.h"
 #include "cli/output.h"
 #include "console/state.h"
+#include "store/mapping.h"
 
 /* The names of the consumers to look for, in the form that sl_state_of_broker knows. */
 static int add_consumers(const struct sl_arguments *arguments, json_t *databases)
@@ -30,7 +31,7 @@ static int add_database(const char *url, json_t *databases)
     struct sluice_error error;
     struct sl_store *store;
     json_t *state;
-    if (sl_store_open(url, SL_STORE_EXISTING, &store, &error) != 0) {
+    if (sl_mapping_open_noted(url, &store, &error) != 0) {
         return sl_report("%s", error.text);
     }
     int result = sl_state_of_store(store, "", sl_clock_wall_ms(), &state, &error);

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "console/state.h"
+#include "store/mapping.h"
 
 static int read_database(const char *url, json_t *databases)
 {
@@ -15,7 +16,7 @@ static int read_database(const char *url, json_t *databases)
     struct sl_store *store;
     json_t *state;
     struct sl_buffer name;
-    if (sl_store_open(url, SL_STORE_EXISTING, &store, &error) != 0) {
+    if (sl_mapping_open_noted(url, &store, &error) != 0) {
         return sl_report("%s", error.text);
     }
     sl_buffer_init(&name, SL_OPTION_VALUE_SIZE_MAX * 2);

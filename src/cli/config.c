@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "cli/suggest.h"
 
@@ -370,8 +371,47 @@ void sl_config_write_place(
     }
 }
 
+bool sl_config_mapping(const struct sl_config *config, struct sl_mapping *ret_mapping)
+{
+    struct sl_mapping mapping = {
+        .table = sl_config_text(config, SL_OPTION_RELAY_TABLE),
+        .type = sl_config_text(config, SL_OPTION_RELAY_TYPE),
+        .deletes_sent = sl_config_number(config, SL_OPTION_RELAY_DELETE_SENT) != 0,
+    };
+    /* The options stand in the order of the enum. */
+    for (int i = 0; i < SL_MAPPED_COLUMN_COUNT; i++) {
+        mapping.columns[i] =
+            sl_config_text(config, (enum sl_option_id) (SL_OPTION_RELAY_COLUMNS_ID + i));
+    }
+    *ret_mapping = mapping;
+    return mapping.table != NULL;
+}
+
+static void check_mapping(const struct sl_config *config, struct sl_problems *problems)
+{
+    struct sl_mapping mapping;
+    struct sluice_error error;
+    if (!sl_config_mapping(config, &mapping)) {
+        for (int i = SL_OPTION_RELAY_COLUMNS_ID; i <= SL_OPTION_RELAY_DELETE_SENT; i++) {
+            if (config->values[i].source != SL_FROM_DEFAULT) {
+                sl_problems_add(problems,
+                    "'%s' is set, but 'relay.table' is not; name the table that it is about",
+                    sl_option_of((enum sl_option_id) i)->name);
+            }
+        }
+    } else if (sl_mapping_check(&mapping, &error) != 0) {
+        sl_problems_add(problems, "%s", error.text);
+    } else if (config->values[SL_OPTION_DATABASE].item_count > 1) {
+        sl_problems_add(problems,
+            "'relay.table' is set, and 'database' has %zu URLs; a table is of one database: give "
+            "each its own config and relay",
+            config->values[SL_OPTION_DATABASE].item_count);
+    }
+}
+
 void sl_config_check_whole(const struct sl_config *config, struct sl_problems *problems)
 {
+    check_mapping(config, problems);
     const struct sl_config_value *delay = &config->values[SL_OPTION_RELAY_RETRY_DELAY];
     const struct sl_config_value *delay_max = &config->values[SL_OPTION_RELAY_RETRY_DELAY_MAX];
     if (delay->item_count > 0 && delay_max->item_count > 0 && delay->number > delay_max->number) {

@@ -10,6 +10,7 @@
 
 #include "cli/option.h"
 #include "cli/routes.h"
+#include "store/mapping.h"
 
 enum sl_config_source { SL_FROM_DEFAULT, SL_FROM_FILE, SL_FROM_ENVIRONMENT, SL_FROM_FLAG };
 
@@ -76,6 +77,12 @@ int64_t sl_config_number(const struct sl_config *config, enum sl_option_id id);
  */
 void sl_config_write_place(
     const struct sl_config *config, enum sl_option_id id, struct sl_buffer *buffer);
+
+/**
+ * The mapped table that the relay is to read; false if it reads sluice's own outbox. The texts are
+ * the config's.
+ */
+bool sl_config_mapping(const struct sl_config *config, struct sl_mapping *ret_mapping);
 
 /**
  * Note what no single value shows: stream routes without a broker.

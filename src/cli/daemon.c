@@ -25,6 +25,7 @@ struct sl_daemon {
     int open_signals;
     bool is_stopping;
     bool is_stopped;
+    struct sl_mapping mapping; /* the relays' */
     void (*on_stop)(void *context);
     void *stop_context;
 };
@@ -110,10 +111,12 @@ static int open_relays(struct sl_daemon *daemon, struct sluice_error *error)
     const struct sl_config *config = daemon->options.config;
     const struct sl_config_value *databases = &config->values[SL_OPTION_DATABASE];
     struct sl_relay_options options[SL_OPTION_ITEMS_MAX];
+    bool is_mapped = sl_config_mapping(config, &daemon->mapping);
     for (size_t i = 0; i < databases->item_count; i++) {
         options[i] = (struct sl_relay_options) {
             .database = databases->items[i],
             .broker = sl_config_text(config, SL_OPTION_BROKER),
+            .mapping = is_mapped ? &daemon->mapping : NULL,
             .policy = {
                 .attempts_max = (int) sl_config_number(config, SL_OPTION_RELAY_ATTEMPTS_MAX),
                 .retry_delay_ms = sl_config_number(config, SL_OPTION_RELAY_RETRY_DELAY),

@@ -12,6 +12,7 @@
 #include "console/state.h"
 #include "event/id.h"
 #include "store/look.h"
+#include "store/mapping.h"
 
 enum { SKEW_WARN_MS = 2000, STILL_MS = 60000, TOPIC_ROWS_MAX = 1000, REASONS_SHOWN_MAX = 3 };
 
@@ -226,7 +227,7 @@ void sl_doctor_look_at_database(
     if (sl_url_parse_file(sl_text_of(url), "sqlite", &file)) {
         sl_doctor_look_at_file(doctor, file.data);
     }
-    if (sl_store_open(url, SL_STORE_EXISTING, &store, &error) != 0) {
+    if (sl_mapping_open_noted(url, &store, &error) != 0) {
         sl_doctor_find(doctor, SL_FINDING_FAIL, "database", shown, "%s", error.text);
         sl_free(shown);
         return;

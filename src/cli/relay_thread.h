@@ -28,8 +28,8 @@ struct sl_relay_thread;
  * none is left.
  *
  * `loop` is the caller's; `on_halt` is called on it, once for each relay that halts, with the
- * error. `options` and its texts are copied. On success `*ret_thread` is the caller's, to be ended
- * with sl_relay_thread_stop.
+ * error. `options` and its texts are copied, but for a mapping, which must outlive the threads. On
+ * success `*ret_thread` is the caller's, to be ended with sl_relay_thread_stop.
  */
 int sl_relay_thread_start(uv_loop_t *loop, const struct sl_relay_options *options, size_t count,
     void (*on_halt)(void *context, const struct sluice_error *error), void *context,

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "cli/endpoint.h"
 #include "cli/verify_internal.h"
+#include "store/mapping.h"
 
 enum { MEMORY_MAX = 128 << 20, TOPICS_MAX = 1000000 };
 
@@ -120,7 +121,7 @@ static int open_store(struct sl_verify *verify, const char *url, bool is_source,
     }
     verify->store_count++;
     *ret_number = verify->store_count - 1;
-    return sl_store_open(url, SL_STORE_EXISTING, &store->store, verify->error);
+    return sl_mapping_open_noted(url, &store->store, verify->error);
 }
 
 struct consumer_context {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "console/state.h"
+#include "store/mapping.h"
 
 int sl_sampler_init(struct sl_sampler *sampler, const struct sl_console_options *options)
 {
@@ -47,7 +48,7 @@ void sl_sample_deinit(struct sl_sample *sample)
 static struct sl_store *store_of(struct sl_sampled_database *database, struct sluice_error *error)
 {
     if (database->store == NULL &&
-        sl_store_open(database->url, SL_STORE_EXISTING, &database->store, error) != 0) {
+        sl_mapping_open_noted(database->url, &database->store, error) != 0) {
         database->store = NULL;
     }
     return database->store;

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "event/id.h"
 #include "relay/state.h"
+#include "store/mapping.h"
 
 enum {
     REST_FIRST_MS = 20,
@@ -244,13 +245,14 @@ int sl_relay_open(const struct sl_relay_options *options, uv_loop_t *loop, sl_re
         free_relay(relay);
         return sl_fail_memory(error, "a relay");
     }
-    if (sl_store_open(options->database, SL_STORE_CREATE, &relay->store, error) != 0 ||
+    if (sl_mapping_open(options->database, options->mapping, &relay->store, error) != 0 ||
         sl_broker_open(options->broker, &relay->broker, error) != 0) {
         free_relay(relay);
         return -1;
     }
     relay->options.database = NULL;
     relay->options.broker = NULL;
+    relay->options.mapping = NULL;
     if (relay->options.poll_interval_ms <= 0) {
         relay->options.poll_interval_ms = POLL_INTERVAL_MS;
     }

@@ -17,11 +17,13 @@
 #include "flow/delivery.h"
 #include "flow/pump.h"
 
+struct sl_mapping;
 struct sl_relay;
 
 struct sl_relay_options {
     const char *database; /* borrowed for the open */
     const char *broker;
+    const struct sl_mapping *mapping; /* of a table to read in place of the outbox; or NULL */
     struct sl_delivery_policy policy;
     int64_t batch_events_max;    /* rows that are appended at once; at least 1 */
     int64_t poll_interval_ms;    /* how often a server is asked for news; 0: 20 */
