@@ -19,7 +19,8 @@ enum {
     POLL_INTERVAL_MS = 20,
     POLL_FAST_MS = 1000, /* so long after the last event a server is asked at the full rate */
     POLL_SLOWER = 5,
-    STEPS_A_TURN = 64 /* then the loop gets its turn, so that a stop is heard under load */
+    STEPS_A_TURN = 64, /* then the loop gets its turn, so that a stop is heard under load */
+    TURN_PAUSE_MS = 1
 };
 
 static void on_confirm(uv_timer_t *timer)
@@ -96,8 +97,11 @@ void sl_relay_drive(struct sl_relay *relay, struct sl_pump_event event)
         struct sl_pump_effect effect =
             sl_pump_step(&relay->pump, &event, sl_clock_monotonic_ms(), sl_random_u64());
         if (effect.kind == SL_PUMP_READ && steps > STEPS_A_TURN) {
-            /* Between batches nothing is half done; the pump waits in READING for the rows. */
-            uv_timer_start(&relay->turn_timer, on_turn, 0, 0);
+            /*
+             * Between batches nothing is half done; the pump waits in READING for the rows. Not at
+             * once: libuv runs a timer of 0 ms again and again before it looks at anything else.
+             */
+            uv_timer_start(&relay->turn_timer, on_turn, TURN_PAUSE_MS, 0);
             break;
         }
         if (!sl_relay_perform(relay, &effect, &event)) {
