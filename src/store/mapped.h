@@ -17,7 +17,12 @@ enum {
     SL_MAPPED_GROUP = 32  /* rows that one statement is about: as many as it has parameters */
 };
 
-/* The statements on the mapped table, made once; ?1 to ?32 of a group are ids. */
+/* The parameters of a group: SL_MAPPED_GROUP ids. */
+#define SL_MAPPED_IDS                                                                              \
+    "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,"  \
+    " ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)"
+
+/* The statements on the mapped table, made once. */
 enum sl_mapped_statement {
     SL_MAPPED_LOOK,       /* 1 if there is a row to claim */
     SL_MAPPED_CANDIDATES, /* ?1 rows: id, time */

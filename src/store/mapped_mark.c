@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "store/mapped.h"
 
+enum { GROUPS_A_COMMIT = 16 };
+
 static const char mark_failed[] = "cannot mark the rows of the mapped table";
 
 struct marks {
@@ -53,23 +55,25 @@ static int mark_sent(struct sl_store *store, const struct marks *marks, struct s
             error) != 0) {
         return -1;
     }
-    for (size_t i = 0; i < marks->count; i++) {
-        if (set_claim(store, marks->claims[i].row_id, "DONE", error) != 0) {
-            return -1;
-        }
+    for (size_t i = 0; i < SL_MAPPED_GROUP; i++) {
+        values[i] = sluice_text(marks->claims[i < marks->count ? i : marks->count - 1].row_id);
     }
-    return 0;
+    return sl_sql_run(store,
+        &(struct sl_sql) {
+            .text = "UPDATE sluice_claim SET state = 'DONE' WHERE row_id IN " SL_MAPPED_IDS,
+            .what = mark_failed,
+            .values = values,
+            .value_count = SL_MAPPED_GROUP,
+        },
+        error);
 }
 
 /* Mark the next of the rows up to `position`; `*ret_count` of them. */
-static int confirm_some(struct sl_store *store, struct sl_position position, size_t *ret_count,
+static int confirm_group(struct sl_store *store, struct sl_position position, size_t *ret_count,
     struct sluice_error *error)
 {
-    struct marks marks = {.count = 0};
-    bool is_ours;
-    if (sl_store_enter(store, &is_ours, error) != 0) {
-        return -1;
-    }
+    struct marks marks;
+    marks.count = 0;
     int status = sl_sql_run(store,
         &(struct sl_sql) {
             .text = "SELECT row_id FROM sluice_claim WHERE state = 'TAKEN'"
@@ -86,16 +90,33 @@ static int confirm_some(struct sl_store *store, struct sl_position position, siz
         status = mark_sent(store, &marks, error);
     }
     *ret_count = marks.count;
+    return status;
+}
+
+/* Some groups share a commit, but not so many that their rows are locked for long. */
+static int confirm_some(struct sl_store *store, struct sl_position position, bool *ret_is_over,
+    struct sluice_error *error)
+{
+    size_t count = SL_MAPPED_GROUP;
+    int status = 0;
+    bool is_ours;
+    if (sl_store_enter(store, &is_ours, error) != 0) {
+        return -1;
+    }
+    for (int i = 0; i < GROUPS_A_COMMIT && status == 0 && count == SL_MAPPED_GROUP; i++) {
+        status = confirm_group(store, position, &count, error);
+    }
+    *ret_is_over = count < SL_MAPPED_GROUP;
     return sl_store_leave(store, is_ours, status, error);
 }
 
 int sl_mapped_confirm(struct sl_store *store, struct sl_position position, int64_t reached_ms,
     struct sluice_error *error)
 {
-    size_t count = SL_MAPPED_GROUP;
+    bool is_over = false;
     /* The rows first: a position is not confirmed before they say so. */
-    while (count == SL_MAPPED_GROUP) {
-        if (confirm_some(store, position, &count, error) != 0) {
+    while (!is_over) {
+        if (confirm_some(store, position, &is_over, error) != 0) {
             return -1;
         }
     }

@@ -307,11 +307,7 @@ static void add_group(struct table *table, const char *qualifier)
 {
     add(table, qualifier);
     add_name(table, table->columns[SL_MAPPED_ID]);
-    add(table, " IN (");
-    for (int i = 1; i <= SL_MAPPED_GROUP; i++) {
-        sl_buffer_append_format(&table->text, i == 1 ? "?%d" : ", ?%d", i);
-    }
-    add(table, ")");
+    add(table, " IN " SL_MAPPED_IDS);
 }
 
 static void add_event(struct table *table)

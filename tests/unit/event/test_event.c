@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "event/headers.h"
+#include "event/id.h"
 #include "support/unit.h"
 
 static struct sluice_event good(void)
@@ -135,7 +136,36 @@ START_TEST(consumer_names_are_short_and_not_the_relays)
 }
 END_TEST
 
+START_TEST(a_rows_id_is_the_same_each_time_and_no_other_rows)
+{
+    static const char source[] = "01a22879-1dc8-7d8e-b7a5-c7cc45d61def";
+    static const int64_t numbers[] = {0, 1, 2, -1, INT64_MAX, INT64_MIN, (int64_t) 1 << 62};
+    char ids[8][SLUICE_EVENT_ID_SIZE];
+    char again[SLUICE_EVENT_ID_SIZE];
+    for (size_t i = 0; i < 7; i++) {
+        sl_id_of_number(source, numbers[i], ids[i]);
+        sl_id_of_number(source, numbers[i], again);
+        ck_assert_str_eq(ids[i], again);
+        ck_assert(sl_event_is_id(sl_text_of(ids[i])));
+        ck_assert_int_eq(ids[i][14], '8');
+        ck_assert_ptr_nonnull(strchr("89ab", ids[i][19]));
+        for (size_t j = 0; j < i; j++) {
+            ck_assert_str_ne(ids[i], ids[j]);
+        }
+    }
+    ck_assert_str_eq(ids[1] + 19, "8000-000000000001"); /* a person finds the number in it */
+    sl_id_of_number("01a22879-1dc8-7d8e-b7a5-c7cc45d61dee", 1, again);
+    ck_assert_str_ne(ids[1], again);
+    sl_id_of_text(source, "a", ids[0]);
+    sl_id_of_text(source, "b", ids[1]);
+    sl_id_of_text(source, "a", again);
+    ck_assert(sl_event_is_id(sl_text_of(ids[0])));
+    ck_assert_str_ne(ids[0], ids[1]);
+    ck_assert_str_eq(ids[0], again);
+}
+END_TEST
+
 UNIT_MAIN("event", an_event_within_the_limits_passes, each_field_is_refused_by_name_and_limit,
     headers_are_refused_by_name_count_and_repetition,
     a_row_that_anybody_wrote_is_checked_like_a_published_event, headers_survive_their_json_text,
-    consumer_names_are_short_and_not_the_relays)
+    consumer_names_are_short_and_not_the_relays, a_rows_id_is_the_same_each_time_and_no_other_rows)

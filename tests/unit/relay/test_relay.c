@@ -302,12 +302,13 @@ START_TEST(two_relays_at_once_send_each_event_once)
     set_up();
     open_relay();
     struct sl_relay *second = NULL;
-    ck_assert_int_eq(sl_relay_open(&(struct sl_relay_options) {
-                                       .database = temp_url(&temp, "sqlite", "app.db"),
-                                       .broker = temp_url(&temp, "local", "log.db"),
-                                       .policy = options.policy,
-                                       .batch_events_max = 10,
-                                   },
+    ck_assert_int_eq(sl_relay_open(
+                         &(struct sl_relay_options) {
+                             .database = temp_url(&temp, "sqlite", "app.db"),
+                             .broker = temp_url(&temp, "local", "log.db"),
+                             .policy = options.policy,
+                             .batch_events_max = 10,
+                         },
                          &loop, on_halt, NULL, &second, &error),
         0);
     for (int i = 0; i < 50; i++) {
@@ -345,6 +346,26 @@ START_TEST(a_locked_log_is_waited_for_and_uses_up_no_attempt)
 }
 END_TEST
 
+START_TEST(a_backlog_leaves_the_loop_its_turns)
+{
+    set_up();
+    run_sql("app.db",
+        "INSERT INTO sluice_outbox (topic, message_key, type, payload) WITH RECURSIVE n(i) AS"
+        " (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT 't', 'k', 'T', '{}' FROM "
+        "n");
+    open_relay();
+    int64_t published = 0;
+    while (published == 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+        published = sl_relay_stats(relay)->published_total;
+    }
+    ck_assert_int_lt(published, 3000);
+    close_relay(); /* a stop is heard, too */
+    ck_assert_str_ne(query("log.db", "SELECT count(*) FROM record"), "3000");
+    tear_down();
+}
+END_TEST
+
 UNIT_MAIN("relay", what_another_process_commits_reaches_the_log_in_order,
     a_restart_sends_nothing_again_though_the_store_was_not_told,
     a_poison_event_is_held_with_its_key_and_other_keys_flow,
@@ -353,5 +374,5 @@ UNIT_MAIN("relay", what_another_process_commits_reaches_the_log_in_order,
     halt_stops_at_a_poison_event_and_says_which,
     a_database_that_was_set_back_stops_the_relay_with_the_way_out,
     a_lost_log_gets_the_retained_rows_again_and_a_gap_is_never_silent,
-    two_relays_at_once_send_each_event_once,
-    a_locked_log_is_waited_for_and_uses_up_no_attempt)
+    two_relays_at_once_send_each_event_once, a_locked_log_is_waited_for_and_uses_up_no_attempt,
+    a_backlog_leaves_the_loop_its_turns)

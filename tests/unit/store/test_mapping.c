@@ -248,9 +248,10 @@ START_TEST(of_two_rows_with_the_same_topic_and_key_each_is_marked_by_its_own_id)
     ck_assert_uint_eq(read_after(SL_POSITION_START), 2);
     hold_row(0, SL_HELD_RETRYING, 1);
     ck_assert_str_eq(statuses(), "PENDING 1 never PENDING 0 never");
+    confirm(end_of_batch());
+    ck_assert_str_eq(statuses(), "PENDING 1 never SENT 0 at");
     ck_assert_int_eq(
         sl_store_held_update(store, held_number(), SL_HELD_FAILED, 3, 0, NULL, &error), 0);
-    confirm(end_of_batch());
     ck_assert_str_eq(statuses(), "FAILED_PERMANENTLY 3 never SENT 0 at");
     tear_down();
 }
