@@ -29,6 +29,12 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+def words_of(line: str) -> list[str]:
+    """A command of the build, without the cache of the compiler before it."""
+    words = shlex.split(line)
+    return words[1:] if Path(words[0]).name == "ccache" else words
+
+
 class Build:
     """A finished build of the tree."""
 
@@ -57,7 +63,7 @@ class Build:
         """The program, linked in `folder` with the patch applied."""
         changed = self.apply(patch, folder)
         replaced: dict[str, str] = {}
-        *commands, link = [shlex.split(line) for line in
+        *commands, link = [words_of(line) for line in
                            run(["ninja", "-t", "commands", program], self.folder).splitlines()]
         for command in commands:
             if "-c" in command:
