@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import subprocess
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Iterator
 
 import pytest
 from harness.example import Example, run_example
 from harness.process import program
+from harness.waiting import wait_until
 
 numbers = itertools.count(1)
 BAD = "Bad Penny"
@@ -123,3 +126,27 @@ def test_registrations_at_once_are_all_announced_once(users: Example) -> None:
     assert sorted(answers) == [200] * 200 + [201] * 200
     for user in ids:
         assert issued(users, user)["eventId"] == users.get(f"/users/{user}").body["eventId"]
+
+
+def test_an_event_that_comes_again_gives_no_second_coupon(users: Example) -> None:
+    """The same event id once more in the topic, as after a sending whose answer was lost."""
+    user = new_id()
+    users.post("/users", {"userId": user, "userName": "Twice"})
+    before = issued(users, user)
+
+    def rows(database: str, sql: str) -> list[tuple]:
+        file = users.database(database).removeprefix("sqlite:")
+        with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def duplicates() -> int:
+        return rows("coupons", "SELECT duplicates_total FROM sluice_consumer"
+                               " WHERE name = 'coupons'")[0][0]
+
+    told = rows("coupons", "SELECT count(*) FROM sluice_outbox")
+    counted = duplicates()
+    rows("users", "INSERT INTO sluice_outbox (id, topic, message_key, type, payload) SELECT id,"
+                  f" topic, message_key, type, payload FROM sluice_outbox WHERE message_key = '{user}'")
+    wait_until(lambda: duplicates() == counted + 1, "the second copy has come")
+    assert issued(users, user) == before
+    assert rows("coupons", "SELECT count(*) FROM sluice_outbox") == told
