@@ -1,6 +1,7 @@
 """The pages of the examples in a real Chromium, each alone and all on one page."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Iterator
 
@@ -92,3 +93,12 @@ def test_the_page_of_all_shows_each_of_them_live(browser, examples: Example, tmp
     browser.find_element(By.ID, "place").click()
     wait_until(lambda: browser.find_elements(By.CSS_SELECTOR, ".step[data-type=completed]"),
                "the order is completed")
+    browser.switch_to.default_content()
+    browser.switch_to.frame(browser.find_element(By.CSS_SELECTOR, "iframe[title=payments]"))
+    order_and_pay(browser, 42, "1", 2)
+    wait_until(lambda: cells(browser, "#orders tr")[1:4] == ["200", "SUCCESS", "SUCCESS"], "paid")
+    browser.switch_to.default_content()
+    browser.set_window_size(1500, 1300)
+    shown = Path(os.environ.get("SLUICE_SCREENSHOTS", tmp_path)) / "examples.png"
+    assert browser.save_screenshot(str(shown))
+    assert shown.stat().st_size > 20_000  # more than an empty page
