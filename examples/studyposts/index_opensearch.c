@@ -67,8 +67,10 @@ static long ask(struct opensearch *index, const char *method, const char *path, 
     CURLcode code = curl_easy_perform(index->curl);
     curl_easy_setopt(index->curl, CURLOPT_ERRORBUFFER, NULL);
     if (code != CURLE_OK) {
+        const char *user_end = strrchr(index->url, '@'); /* a password is nobody's to read */
         return fail_with(error, SLUICE_UNAVAILABLE, SLUICE_RETRY,
-            "the search index at %.100s does not answer: %.200s", index->url,
+            "the search index at %.100s does not answer: %.200s",
+            user_end != NULL ? user_end + 1 : index->url,
             reason[0] != '\0' ? reason : curl_easy_strerror(code));
     }
     curl_easy_getinfo(index->curl, CURLINFO_RESPONSE_CODE, &status);

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import sqlite3
 from contextlib import closing
@@ -10,12 +11,14 @@ from types import ModuleType
 from typing import Any, Callable
 from urllib.parse import urlencode
 
+from .command import sluice, works
 from .http import Answer, call
 from .process import BUILD, ROOT, Process, program
 from .sse import Follower
 from .waiting import wait_until
 
 LATER = "2099-01-01T00:00:00"
+numbers = itertools.count(1)
 
 
 def load_example() -> ModuleType:
@@ -73,12 +76,12 @@ class User:
     def notifications(self) -> list[dict]:
         return self.data("GET", "/api/notifications?size=100")["content"]
 
-    def wait_notified(self, *types: str) -> list[dict]:
+    def wait_notified(self, *types: str, seconds: float = 30) -> list[dict]:
         """The notifications, once their types, oldest first, are these."""
         def right() -> list[dict] | None:
             found = self.notifications()[::-1]
             return found if [each["type"] for each in found] == list(types) else None
-        return wait_until(right, f"{self.nickname} is told {types}; so far: {self.notifications()}")
+        return wait_until(right, f"{self.nickname} is told {types}", seconds)
 
     def follow(self, gateway: Callable[[], str] | None = None, by: str = "bearer") -> Follower:
         headers = self.headers if by == "bearer" else {"Cookie": f"studyposts={self.token}"}
@@ -95,11 +98,14 @@ def live(follower: Follower) -> list[tuple[int, str]]:
 class StudyPosts:
     """Services, relay and gateways, each a process of its own."""
 
-    def __init__(self, folder: Path, posts: str = "", indexer: str = "", broker: str = "",
+    def __init__(self, folder: Path, posts: Any = None, indexer: Any = None, broker: str = "",
                  search: str = "", index: str = "study_posts") -> None:
+        """`posts` and `indexer`: databases of harness/servers.py; files if they are left out."""
         self.data = folder
-        self.posts_url = posts or f"sqlite:{folder}/posts.db"
-        self.indexer_url = indexer or f"sqlite:{folder}/indexer.db"
+        self.posts = posts
+        self.indexer = indexer
+        self.posts_url = posts.url if posts else f"sqlite:{folder}/posts.db"
+        self.indexer_url = indexer.url if indexer else f"sqlite:{folder}/indexer.db"
         self.broker = broker or f"local:{folder}/log.db"
         self.search_url = search or f"sqlite:{folder}/search.db"
         self.index = index
@@ -162,7 +168,8 @@ class StudyPosts:
         return self.address["gateway"]
 
     def user(self, nickname: str) -> User:
-        return User(self.gateway, nickname)
+        """Somebody new."""
+        return User(self.gateway, f"{nickname} {next(numbers)}")
 
     def rows(self, database: str, sql: str, *values: Any) -> list[tuple]:
         """A statement on an embedded database."""
@@ -172,17 +179,55 @@ class StudyPosts:
 
     def publish(self, topic: str, key: str, payload: str, type: str = "PostSync") -> None:
         """An event that no service of ours would write."""
+        words = (topic, key, payload, type)
+        if self.posts:
+            with closing(self.posts.connect()) as connection, connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("SELECT sluice_publish(%s, %s, %s, %s, NULL)", words)
+                cursor.execute("COMMIT")
+            return
         with closing(sqlite3.connect(self.data / "posts.db", timeout=20,
                                      isolation_level=None)) as sql:
             sql.enable_load_extension(True)
             sql.load_extension(str(BUILD / "sluice_sqlite.so"))
             sql.execute("BEGIN IMMEDIATE")
-            sql.execute("SELECT sluice_publish(?, ?, ?, ?)", (topic, key, payload, type)).fetchone()
+            sql.execute("SELECT sluice_publish(?, ?, ?, ?)", words).fetchone()
             sql.execute("COMMIT")
 
-    def records(self, topic: str) -> list[dict]:
-        """What stands in the topic."""
-        from .command import works
-        return [json.loads(line) for line in works(
+    def indexed(self) -> int:
+        """How many events of post-sync are applied."""
+        if self.indexer:
+            return self.indexer.value("SELECT count(*) FROM sluice.inbox")
+        return self.rows("indexer.db", "SELECT count(*) FROM sluice_inbox")[0][0]
+
+    def records(self, topic: str, keys: set[str] | None = None) -> list[dict]:
+        """What stands in the topic, or the records of some keys."""
+        found = [json.loads(line) for line in works(
             "tail", "--broker", self.broker, "--topic", topic, "--from", "start", "--exit",
             "--json").splitlines()]
+        return [record for record in found if keys is None or record["key"] in keys]
+
+    def replay(self, records: list[dict]) -> None:
+        """The same contents again, as new events, which no inbox can know."""
+        before = self.indexed()
+        for record in records:
+            self.publish(record["topic"], record["key"], json.dumps(record["payload"]))
+        wait_until(lambda: self.indexed() == before + len(records), "the replay is applied", 60)
+
+    def held(self, stage: str) -> list[tuple[str, str]]:
+        """(key, state) of the dead letters of the relay or a consumer, in order."""
+        url = self.indexer_url if stage == "post-sync-group" else self.posts_url
+        return [(each["key"], each["state"]) for each in json.loads(works(
+            "dead-letter", "list", "--json", "--stage", stage, "--database", url))]
+
+    def check_delivered(self) -> None:
+        """Every event of the outbox is in its topic and applied, once and in order."""
+        def breaches() -> dict:
+            done = sluice("verify", "--database", self.posts_url, "--broker", self.broker,
+                          f"post-sync-group={self.indexer_url}", "--horizon", "0ms", "--json")
+            assert done.returncode in (0, 1) and done.stdout, done.stderr
+            return {name: count for name, count in json.loads(done.stdout)["breaches"].items()
+                    if count}
+        wait_until(lambda: not breaches(), "every event is delivered once and in order", 60)
+        assert [self.held(stage) for stage in ("relay", "post-sync-group", "notification-group")
+                ] == [[], [], []]
