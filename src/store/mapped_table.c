@@ -13,7 +13,7 @@ static const char look_failed[] = "cannot look at the mapped table's columns";
 struct speech {
     const char *name;
     char quote;
-    const char *columns;     /* ?1 schema or NULL, ?2 table: name, type, may be read, changed */
+    const char *columns;     /* ?1 schema or NULL, ?2 table: name, type, three rights */
     const char *is_indexed;  /* ?1, ?2, ?3 column: how many indexes begin with it or are about it */
     const char *text_before; /* a column as text: the same for the same value, always */
     const char *text_after;
@@ -29,7 +29,8 @@ static const struct speech speeches[] = {
         .quote = '"',
         .columns =
             "SELECT a.attname::text, format_type(a.atttypid, NULL),"
-            " has_table_privilege(a.attrelid, 'SELECT'), has_table_privilege(a.attrelid, 'UPDATE') "
+            " has_table_privilege(a.attrelid, 'SELECT'), has_table_privilege(a.attrelid, 'UPDATE'),"
+            " has_table_privilege(a.attrelid, 'DELETE') "
             "FROM pg_attribute a WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid ="
             " to_regclass(coalesce(quote_ident(?1::text) || '.', '') || quote_ident(?2::text)) "
             "ORDER BY a.attnum",
@@ -49,7 +50,7 @@ static const struct speech speeches[] = {
     {
         .name = "mariadb",
         .quote = '`',
-        .columns = "SELECT column_name, data_type, 1, 1 FROM information_schema.columns "
+        .columns = "SELECT column_name, data_type, 1, 1, 1 FROM information_schema.columns "
                    "WHERE table_schema = coalesce(?1, database()) AND table_name = ?2 "
                    "ORDER BY ordinal_position",
         .is_indexed = "SELECT count(*) FROM information_schema.statistics "
@@ -65,7 +66,7 @@ static const struct speech speeches[] = {
     {
         .name = "sqlite",
         .quote = '"',
-        .columns = "SELECT name, lower(type), 1, 1 FROM pragma_table_info(?2,"
+        .columns = "SELECT name, lower(type), 1, 1, 1 FROM pragma_table_info(?2,"
                    " coalesce(?1, 'main')) ORDER BY cid",
         .is_indexed = "SELECT count(*) FROM pragma_index_list(?2, coalesce(?1, 'main')) l"
                       " JOIN pragma_index_info(l.name, coalesce(?1, 'main')) i"
@@ -98,6 +99,7 @@ struct table {
     size_t column_count;
     bool is_readable;
     bool is_changeable;
+    bool is_deletable;
     struct sl_buffer there; /* the columns that there are, for people */
     struct sl_buffer text;
 };
@@ -119,6 +121,7 @@ static void keep_column(void *context, const struct sluice_value *columns, size_
     (void) column_count;
     table->is_readable = sl_value_number(&columns[2]) != 0;
     table->is_changeable = sl_value_number(&columns[3]) != 0;
+    table->is_deletable = sl_value_number(&columns[4]) != 0;
     if (table->there.size + name.size + 2 < COLUMNS_TEXT_SIZE) {
         sl_buffer_append_format(&table->there, "%s%.*s", table->column_count == 0 ? "" : ", ",
             (int) name.size, name.data);
@@ -179,6 +182,26 @@ static bool is_text(const char *type)
         strcmp(type, "uuid") == 0;
 }
 
+/* The relay needs more than those who look. Where the catalogue does not tell, all is allowed. */
+static int check_rights(const struct table *table, bool is_relay, struct sluice_error *error)
+{
+    bool changes = table->columns[SL_MAPPED_STATUS] != NULL;
+    bool deletes = table->mapping->deletes_sent;
+    bool may_change = table->is_changeable || !changes || !is_relay;
+    bool may_delete = table->is_deletable || !deletes || !is_relay;
+    if (table->is_readable && may_change && may_delete) {
+        return 0;
+    }
+    return sl_fail(error, SLUICE_INVALID, SLUICE_FATAL,
+        "this role may not %s the table '%s' (relay.table); as its owner: GRANT SELECT%s%s ON %s "
+        "TO the role",
+        !table->is_readable ? "read"
+            : may_change    ? "delete rows of"
+                            : "change",
+        table->mapping->table, changes ? ", UPDATE" : "", deletes ? ", DELETE" : "",
+        table->mapping->table);
+}
+
 static int check_columns(const struct table *table, bool is_relay, struct sluice_error *error)
 {
     const char *name = table->mapping->table;
@@ -204,14 +227,7 @@ static int check_columns(const struct table *table, bool is_relay, struct sluice
             "a whole number, a UUID or a text",
             table->columns[SL_MAPPED_ID], name, id_type);
     }
-    bool changes = table->columns[SL_MAPPED_STATUS] != NULL;
-    if (!table->is_readable || (is_relay && changes && !table->is_changeable)) {
-        return sl_fail(error, SLUICE_INVALID, SLUICE_FATAL,
-            "this role may not %s the table '%s' (relay.table); as its owner: GRANT SELECT%s ON %s "
-            "TO the role",
-            table->is_readable ? "change" : "read", name, changes ? ", UPDATE" : "", name);
-    }
-    return 0;
+    return check_rights(table, is_relay, error);
 }
 
 static void add(struct table *table, const char *text)

@@ -84,7 +84,7 @@ static void make_tables(void)
         " created_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
         auto_id());
     run(sql);
-    run("CREATE TABLE outbox (id CHAR(36) PRIMARY KEY, aggregatetype VARCHAR(255) NOT NULL,"
+    run("CREATE TABLE outbox (id CHAR(36) PRIMARY KEY, aggregatetype VARCHAR(255),"
         " aggregateid VARCHAR(255), type VARCHAR(255) NOT NULL, payload TEXT)");
     batch = (struct sl_outbox_batch) {0};
     sl_log_set_level(SL_LOG_ERROR); /* no advice about indexes */
@@ -366,18 +366,24 @@ START_TEST(rows_can_be_deleted_once_they_are_confirmed_and_failed_ones_stay)
 }
 END_TEST
 
-START_TEST(an_unreadable_row_is_handed_out_for_a_dead_letter_with_its_reason)
+START_TEST(an_unreadable_row_becomes_a_dead_letter_with_its_reason_and_the_others_flow)
 {
     make_tables();
     struct sl_mapping mapping = debezium;
     mapping.columns[SL_MAPPED_HEADERS] = "aggregateid"; /* anything that is no JSON */
     open_mapped(&mapping);
-    run("INSERT INTO outbox VALUES ('1', 'orders', 'no JSON', 'T', '1'), ('2', 'o', '{}', 'T', "
-        "'x')");
-    ck_assert_uint_eq(read_after(SL_POSITION_START), 2);
+    run("INSERT INTO outbox VALUES ('1', 'orders', 'no JSON', 'T', '1'),"
+        " ('2', 'orders', '{}', 'T', 'x'), ('3', NULL, '{}', 'T', 'x')");
+    ck_assert_uint_eq(read_after(SL_POSITION_START), 3);
     ck_assert_int_eq(sl_event_check_row(&batch.events[0], &error), -1);
     ck_assert_ptr_nonnull(strstr(error.text, "headers"));
+    hold_row(0, SL_HELD_FAILED, 3);
     ck_assert_int_eq(sl_event_check_row(&batch.events[1], &error), 0);
+    ck_assert_int_eq(sl_event_check_row(&batch.events[2], &error), -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "no topic name"));
+    hold_row(2, SL_HELD_FAILED, 3);
+    confirm(end_of_batch());
+    ck_assert_uint_eq(read_after(end_of_batch()), 0);
     tear_down();
 }
 END_TEST
@@ -579,7 +585,7 @@ DATABASE_UNIT_MAIN("mapping", rows_are_read_with_a_tick_and_marked_once_they_are
     a_row_that_was_sent_is_never_sent_again_nor_marked_otherwise,
     debeziums_layout_is_read_by_default_and_its_rows_stay,
     rows_can_be_deleted_once_they_are_confirmed_and_failed_ones_stay,
-    an_unreadable_row_is_handed_out_for_a_dead_letter_with_its_reason,
+    an_unreadable_row_becomes_a_dead_letter_with_its_reason_and_the_others_flow,
     the_state_counts_what_is_claimed_and_what_is_not,
     claims_are_cleaned_up_to_the_first_that_is_open,
     more_rows_than_a_tick_holds_come_in_several_each_once,
