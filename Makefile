@@ -43,6 +43,7 @@ fuzz:
 drill: all
 	@tools/packages test
 	@SLUICE_KILL_ROUNDS=500 $(PYTEST) tests/integration/test_kill_rounds.py
+	@SLUICE_FLEET_SECONDS=1800 SLUICE_FLEET_KAFKA_SECONDS=600 $(PYTEST) -s tests/integration/test_fleet.py
 
 soak:
 	@tools/packages test

@@ -48,7 +48,7 @@ class Process:
         deadline = time.monotonic() + seconds
         while select.select([self.popen.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
             line = self.popen.stdout.readline()
-            if line.startswith("ready "):
+            if line.split()[:1] == ["ready"]:  # and nothing else, if it serves nowhere
                 return dict(word.split("=", 1) for word in line.split()[1:])
             assert line, (f"{self.command} ended with status {self.popen.wait()} before it was "
                           f"ready:\n{self.said()[-3000:]}")

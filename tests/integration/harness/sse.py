@@ -135,7 +135,6 @@ class Follower:
     has_ended: bool = False  # it had `end`, or was told 204
     problem: str | None = None
     is_stopping: bool = False
-    headers: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
         self.thread = threading.Thread(target=self.run, daemon=True)
