@@ -252,8 +252,8 @@ static enum MHD_Result get_points(
 
 static enum MHD_Result on_request(void *context, const struct request *request)
 {
-    static const char *const paths[] = {"/v1/pays/orders", "/v1/pays/orders/*",
-        "/v1/pays/orders/*/rollback", "/v1/pays/points", "/v1/points/*", "/", NULL};
+    static const char *const paths[] = {"/v1/pays/orders", "/v1/pays/orders/#",
+        "/v1/pays/orders/#/rollback", "/v1/pays/points", "/v1/points/#", "/", NULL};
     struct pay_service *service = context;
     int64_t id = 0;
     if (request_is(request, "POST", "/v1/pays/orders", NULL)) {

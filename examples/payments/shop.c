@@ -279,7 +279,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
         return get_product(context, request, id);
     }
     return answer_unknown(
-        request, (const char *const[]){"/v1/orders", "/v1/orders/*", "/v1/products/*", NULL});
+        request, (const char *const[]){"/v1/orders", "/v1/orders/#", "/v1/products/#", NULL});
 }
 
 static int fill_stock(sluice_database *database, struct sluice_error *error)

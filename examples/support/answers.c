@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_SIZE_MAX = 200 };
-
 json_t *request_object(const struct request *request, char problem[PROBLEM_SIZE])
 {
     json_error_t cause;
@@ -92,7 +90,7 @@ int request_names(
         return 0;
     }
     const char *name = request->path + size;
-    if (*name == '\0' || strchr(name, '/') != NULL || strlen(name) > NAME_SIZE_MAX) {
+    if (*name == '\0' || strchr(name, '/') != NULL) {
         return 0;
     }
     *ret_name = name;
@@ -108,14 +106,23 @@ enum MHD_Result answer_failure(const struct request *request, const struct sluic
         "%s", error->text);
 }
 
-/* Whether a path has a pattern's parts, `*` being any one that is not empty. */
-static int matches(const char *path, const char *pattern)
+/*
+ * Whether a path has a pattern's parts, `*` being any one that is not empty. `#` is, too, but tells
+ * if it is no number.
+ */
+static int matches(const char *path, const char *pattern, int *ret_is_number)
 {
+    *ret_is_number = 1;
     while (*pattern != '\0') {
-        if (*pattern == '*') {
+        if (*pattern == '*' || *pattern == '#') {
+            char number[24];
             size_t part = strcspn(path, "/");
             if (part == 0) {
                 return 0;
+            }
+            snprintf(number, sizeof(number), "%.*s", (int)part, path);
+            if (*pattern == '#' && (part >= sizeof(number) || parse_id(number) < 0)) {
+                *ret_is_number = 0;
             }
             path += part;
             pattern++;
@@ -128,8 +135,13 @@ static int matches(const char *path, const char *pattern)
 
 enum MHD_Result answer_unknown(const struct request *request, const char *const *patterns)
 {
+    int is_number = 1;
     for (; *patterns != NULL; patterns++) {
-        if (matches(request->path, *patterns)) {
+        if (matches(request->path, *patterns, &is_number)) {
+            if (!is_number) {
+                return answer_message(request, MHD_HTTP_BAD_REQUEST,
+                    "an id is a whole number from 1, unlike that of %.200s", request->path);
+            }
             return answer_message(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%s does not take %s",
                 *patterns, request->method);
         }

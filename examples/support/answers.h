@@ -38,7 +38,7 @@ int take_number(const json_t *object, const char *name, int64_t smallest, int64_
 
 /**
  * Whether the request has this method and a path of `prefix` and one more part, which goes to
- * `*ret_name`: 1 to 200 bytes. Borrowed from the request.
+ * `*ret_name`: at least a byte. Borrowed from the request.
  */
 int request_names(
     const struct request *request, const char *method, const char *prefix, const char **ret_name);
@@ -50,8 +50,9 @@ int request_names(
 enum MHD_Result answer_failure(const struct request *request, const struct sluice_error *error);
 
 /**
- * Answer a request that nobody took: 405 if its path matches one of the
- * patterns (a list that ends with NULL, `*` stands for one part), else 404.
+ * Answer a request that nobody took: 405 if its path matches one of the patterns (a list that ends
+ * with NULL; `*` stands for one part, `#` for one that is a whole number above 0), 400 if all that
+ * is wrong with it is a part that is no such number, else 404.
  */
 enum MHD_Result answer_unknown(const struct request *request, const char *const *patterns);
 

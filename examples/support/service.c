@@ -202,6 +202,29 @@ enum MHD_Result answer_json_with(const struct request *request, unsigned int sta
         MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE));
 }
 
+int is_utf8(const char *text)
+{
+    json_t *probe = json_string(text);
+    json_decref(probe);
+    return probe != NULL;
+}
+
+/* What a message quotes may be cut in the middle of a character, or be no text at all. */
+static void make_utf8(char *text)
+{
+    while (*text != '\0') {
+        unsigned char lead = (unsigned char)*text;
+        size_t size = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+        char character[5];
+        snprintf(character, sizeof(character), "%.*s", (int)size, text);
+        if (!is_utf8(character)) {
+            *text = '?';
+            size = 1;
+        }
+        text += size;
+    }
+}
+
 enum MHD_Result answer_message(
     const struct request *request, unsigned int status, const char *format, ...)
 {
@@ -210,6 +233,7 @@ enum MHD_Result answer_message(
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
+    make_utf8(message);
     return answer_json(request, status, json_pack("{s:s}", "message", message));
 }
 
@@ -219,6 +243,23 @@ enum MHD_Result answer_bytes(
     /* Persistent memory is only read; the cast is for the library's older signature. */
     return answer(request, MHD_HTTP_OK, content_type, NULL,
         MHD_create_response_from_buffer(size, (void *)(uintptr_t)bytes, MHD_RESPMEM_PERSISTENT));
+}
+
+static enum MHD_Result check_argument(
+    void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    int *is_text = context;
+    *is_text = *is_text && is_utf8(name) && (value == NULL || is_utf8(value));
+    return MHD_YES;
+}
+
+/* Whether path and query are UTF-8, so that a database can be asked for what they say. */
+static int is_text(const struct request *request)
+{
+    int result = is_utf8(request->path);
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, check_argument, &result);
+    return result;
 }
 
 /* libmicrohttpd calls this with the head, then with each piece of the body, then with size 0. */
@@ -257,6 +298,9 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     if (upload->is_too_large) {
         return answer_message(&request, MHD_HTTP_CONTENT_TOO_LARGE,
             "the body is larger than %d bytes", BODY_SIZE_MAX);
+    }
+    if (!is_text(&request)) {
+        return answer_message(&request, MHD_HTTP_BAD_REQUEST, "path and query must be UTF-8");
     }
     return service->handler(service->context, &request);
 }

@@ -134,6 +134,11 @@ const char *request_header(const struct request *request, const char *name);
 const char *request_parameter(const struct request *request, const char *name);
 
 /**
+ * Whether a text is UTF-8; a path, a query and the texts of a JSON body have been checked.
+ */
+int is_utf8(const char *text);
+
+/**
  * A whole number above 0 out of decimal digits and nothing else, or -1.
  */
 int64_t parse_id(const char *text);

@@ -84,7 +84,7 @@ static enum sluice_outcome on_user(sluice_database *database, const struct sluic
 
 static const struct subscription subscriptions[] = {{"coupons", "user-topic", on_user}};
 
-/* The ID of /coupons/ID or, with `is_status`, of /coupons/ID/status. */
+/* The ID of /coupons/ID or, with `is_status`, /coupons/ID/status: 1, 0, or -1 if it is too long. */
 static int takes_id(const struct request *request, int *ret_is_status, char ret_id[USER_ID_SIZE])
 {
     static const char prefix[] = "/coupons/";
@@ -96,7 +96,10 @@ static int takes_id(const struct request *request, int *ret_is_status, char ret_
     size_t size = strcspn(id, "/");
     *ret_is_status = strcmp(id + size, "/status") == 0;
     snprintf(ret_id, USER_ID_SIZE, "%.*s", (int)size, id);
-    return size > 0 && size < USER_ID_SIZE && (id[size] == '\0' || *ret_is_status);
+    if (size == 0 || (id[size] != '\0' && !*ret_is_status)) {
+        return 0;
+    }
+    return size < USER_ID_SIZE ? 1 : -1;
 }
 
 static enum MHD_Result on_request(void *context, const struct request *request)
@@ -105,7 +108,12 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     struct sluice_error error;
     char id[USER_ID_SIZE];
     int is_status = 0;
-    if (!takes_id(request, &is_status, id)) {
+    int taken = takes_id(request, &is_status, id);
+    if (taken < 0) {
+        return answer_message(request, MHD_HTTP_NOT_FOUND,
+            "no user has an id of more than %d bytes", USER_ID_SIZE - 1);
+    }
+    if (taken == 0) {
         return answer_unknown(
             request, (const char *const[]){"/coupons/*", "/coupons/*/status", NULL});
     }

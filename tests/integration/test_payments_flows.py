@@ -123,6 +123,15 @@ def test_a_bad_body_is_told_what_is_wrong(shop: Example, path: str, body: object
     assert answer.body["message"]
 
 
+@pytest.mark.parametrize("number", ["abc", "0", "-1", "1.5", "9223372036854775808", "1" * 100])
+def test_an_id_that_is_no_whole_number_is_told(shop: Example, number: str) -> None:
+    for path in ("/v1/orders/", "/v1/products/", "/v1/pays/orders/", "/v1/points/"):
+        answer = shop.get(path + number)
+        assert answer.status == 400
+        assert answer.body["message"].startswith("an id is a whole number from 1")
+    assert shop.post(f"/v1/pays/orders/{number}/rollback").status == 400
+
+
 def test_a_page_sees_the_payment_end(shop: Example) -> None:
     buyer = next(buyers)
     order = place(shop, buyer, TEA, 1)

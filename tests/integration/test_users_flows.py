@@ -11,6 +11,7 @@ from typing import Iterator
 
 import pytest
 from harness.example import Example, run_example
+from harness.http import call
 from harness.process import program
 from harness.waiting import wait_until
 
@@ -87,6 +88,24 @@ def test_an_unknown_user_path_or_method_is_told(users: Example) -> None:
     assert users.get("/coupons/nobody").status == 404
     assert users.get("/nothing").status == 404
     assert users.post("/users/nobody").status == 405
+
+
+def test_a_path_that_is_no_text_or_too_long_is_told_and_costs_no_connection(
+        users: Example, start, tmp_path: Path) -> None:
+    # The gateway lets no such path through; the service is asked by itself.
+    service = start([program("examples/users/users"), "--listen=127.0.0.1:0",
+                     f"--database=sqlite:{tmp_path}/users.db"]).wait_ready()["http"]
+    for path in ("/users/%ff", "/users/%ed%a0%80", "/nothing%ff", "/users/a?b=%ff", "/%c3"):
+        answer = call("GET", service + path)
+        assert (answer.status, answer.body) == (400, {"message": "path and query must be UTF-8"})
+    long = "%ea%b0%80" * 300  # the message ends in the middle of a character
+    for path in (f"/users/{long}", f"/coupons/{long}", f"/coupons/{long}/status"):
+        answer = users.get(path)
+        assert answer.status == 404
+        assert answer.body["message"]
+    answer = users.post("/users", {"userId": "a", "userName": "a", "x" + "가" * 40: 1})
+    assert answer.status == 400
+    assert answer.body["message"].startswith("there is no field 'x가가")
 
 
 def test_a_page_sees_the_coupon_come_and_then_the_end(users: Example) -> None:
