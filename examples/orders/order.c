@@ -149,7 +149,8 @@ static enum MHD_Result post_order(struct order_service *service, const struct re
     struct wish wish = {.user_id = 0};
     char problem[PROBLEM_SIZE];
     const char *key = request_header(request, "Idempotency-Key");
-    if (key != NULL && (key[0] == '\0' || strlen(key) > IDEMPOTENCY_KEY_SIZE_MAX)) {
+    if (key != NULL &&
+        (key[0] == '\0' || strlen(key) > IDEMPOTENCY_KEY_SIZE_MAX || !is_utf8(key))) {
         return answer_message(request, MHD_HTTP_BAD_REQUEST,
             "Idempotency-Key must have 1 to %d characters", IDEMPOTENCY_KEY_SIZE_MAX);
     }

@@ -179,7 +179,7 @@ static enum MHD_Result post_charge(
         return answer_nobody(request);
     }
     if (charge.key == NULL || charge.key[0] == '\0' ||
-        strlen(charge.key) > IDEMPOTENCY_KEY_SIZE_MAX) {
+        strlen(charge.key) > IDEMPOTENCY_KEY_SIZE_MAX || !is_utf8(charge.key)) {
         return answer_message(request, MHD_HTTP_BAD_REQUEST,
             "a charge needs an Idempotency-Key of 1 to %d characters, so that it is made once",
             IDEMPOTENCY_KEY_SIZE_MAX);

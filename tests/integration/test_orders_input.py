@@ -102,7 +102,8 @@ def test_an_unknown_order_has_no_hub_stream(orders: Orders) -> None:
     assert answer.status == 404
 
 
-def test_an_idempotency_key_that_is_too_long_is_refused(orders: Orders) -> None:
-    answer = call("POST", orders.gateway + "/orders", body(), {"Idempotency-Key": "k" * 256})
+@pytest.mark.parametrize("key", ["k" * 256, "\xff"], ids=["too long", "no UTF-8"])
+def test_an_idempotency_key_that_is_none_is_refused(orders: Orders, key: str) -> None:
+    answer = call("POST", orders.gateway + "/orders", body(), {"Idempotency-Key": key})
     assert (answer.status, answer.body["message"]) == (
         400, "Idempotency-Key must have 1 to 255 characters")
