@@ -252,8 +252,13 @@ def test_the_author_is_reminded_once_on_the_day_before_from_nine_on(parts: Study
     ann.data("PATCH", f"/api/posts/{post['id']}", {**body, "deadline": "2030-05-02T19:00:00"})
     ann.wait_notified("POST_DEADLINE", "POST_DEADLINE")  # another deadline, another reminder
     at(parts, "2030-05-02T09:00:00")
-    again = ann.wait_notified(*["POST_DEADLINE"] * 3)
-    assert again[-1]["message"] == "recruiting for Later over ends tomorrow"
+    ann.wait_notified(*["POST_DEADLINE"] * 3)
+    ann.create("Last of all", deadline="2030-05-03T23:00:00")  # shows that everybody had his turn
+
+    def told_of() -> list[str]:
+        return [each["message"].split()[2] for each in ann.notifications()[::-1]]
+    wait_until(lambda: "Last" in told_of(), "a later round has come")
+    assert told_of() == ["Soon", "Soon", "Later", "Last"]
 
 
 def test_a_search_that_is_away_is_told_and_is_no_failure_of_any_post(parts: StudyPosts) -> None:

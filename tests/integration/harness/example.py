@@ -13,7 +13,7 @@ from .sse import Follower
 from .waiting import DEADLINE_SECONDS, wait_until
 
 RUN = ROOT / "examples/run"
-START_SECONDS = 120  # real servers start with it
+START_SECONDS = 300  # real servers start with it, OpenSearch last
 
 
 class Example:
