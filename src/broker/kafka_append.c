@@ -73,13 +73,16 @@ static int check_size(struct sl_kafka_producer *producer, struct sl_kafka_topic 
 
 /* Look at each event before any is sent. */
 static int check_events(struct sl_kafka_producer *producer, const struct sl_append *append,
-    size_t *ret_rejected, struct sluice_error *error)
+    bool is_once, size_t *ret_rejected, struct sluice_error *error)
 {
     for (size_t i = 0; i < append->count; i++) {
         const struct sl_event *event = &append->events[i];
         struct sl_kafka_topic *topic = sl_table_get(&producer->topics, event->topic);
         int status = sl_event_check_row(event, error);
-        if (status == 0 && (topic == NULL || !topic->is_prepared)) {
+        /* What is redriven was sent a moment ago, if it was, however old it is. */
+        if (status == 0 &&
+            (topic == NULL || !topic->is_prepared ||
+                (!is_once && sl_kafka_topic_is_unread(producer, topic, event->time_ms)))) {
             status = sl_kafka_topic_prepare(
                 producer, event->topic, oldest_of(append, event->topic), &topic, error);
         }
@@ -257,7 +260,7 @@ static int append_piece(struct sl_kafka *kafka, const struct sl_append *append, 
     if (producer == NULL) {
         return sl_fail_memory(error, "a Kafka producer");
     }
-    if (check_events(producer, append, ret_rejected, error) != 0) {
+    if (check_events(producer, append, is_once, ret_rejected, error) != 0) {
         return -1;
     }
     if (sl_clock_monotonic_ms() - begun_ms > kafka->append_ms_max / 2) {

@@ -4,11 +4,14 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "broker/kafka.h"
+
+enum { LEADER_WAIT_MS = 2000 };
 
 static bool is_internal(const char *topic)
 {
@@ -31,17 +34,44 @@ void sl_kafka_learn_epoch(struct sl_kafka *kafka, rd_kafka_t *handle, int timeou
     rd_kafka_mem_free(handle, id);
 }
 
+/* Once, into `list`. */
+static rd_kafka_resp_err_t ask_once(
+    struct sl_kafka_client *client, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_resp_err_t code =
+        rd_kafka_offsets_for_times(client->handle, list, SL_KAFKA_ASK_TIMEOUT_MS);
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+        code = list->elems[i].err;
+    }
+    return code;
+}
+
+/* A topic that has just been made, or a broker that has just started, has no leader for a moment.
+ */
+static bool is_passing(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION ||
+        code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+}
+
 int sl_kafka_ask_offsets(struct sl_kafka_client *client, rd_kafka_topic_partition_list_t *list,
     struct sluice_error *error)
 {
     if (list->cnt == 0) {
         return 0;
     }
-    rd_kafka_resp_err_t code =
-        rd_kafka_offsets_for_times(client->handle, list, SL_KAFKA_ASK_TIMEOUT_MS);
-    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        code = list->elems[i].err;
+    rd_kafka_topic_partition_list_t *question = rd_kafka_topic_partition_list_copy(list);
+    int64_t deadline_ms = sl_clock_monotonic_ms() + LEADER_WAIT_MS;
+    rd_kafka_resp_err_t code = ask_once(client, list);
+    while (is_passing(code) && sl_clock_monotonic_ms() < deadline_ms) {
+        nanosleep(&(struct timespec) {.tv_nsec = 50000000}, NULL);
+        for (int i = 0; i < list->cnt; i++) {
+            list->elems[i].offset = question->elems[i].offset;
+            list->elems[i].err = RD_KAFKA_RESP_ERR_NO_ERROR;
+        }
+        code = ask_once(client, list);
     }
+    rd_kafka_topic_partition_list_destroy(question);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
         ? 0
         : sl_kafka_fail_ask(client, code, "cannot read the offsets of topics", error);

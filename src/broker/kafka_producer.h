@@ -75,6 +75,7 @@ struct sl_kafka_topic {
     bool is_prepared;    /* it exists, and its tail has been read since the last doubt */
     bool is_written;     /* since then */
     int64_t prepared_ms; /* monotonic */
+    int64_t tail_ms;     /* Unix time: the tail has been read from here on */
     int64_t size_max;    /* max.message.bytes; 0: not known */
 };
 
@@ -134,6 +135,13 @@ int sl_kafka_piece_send(struct sl_kafka_producer *producer, struct sl_kafka_piec
  * may be closed by a piece's on_done: false then.
  */
 bool sl_kafka_producer_serve(struct sl_kafka_producer *producer, int timeout_ms);
+
+/**
+ * Whether an event of that time may lie before what was read of the topic's tail, and be one of
+ * those that a relay has sent before: a transaction that was open for long has such events.
+ */
+bool sl_kafka_topic_is_unread(
+    const struct sl_kafka_producer *producer, const struct sl_kafka_topic *topic, int64_t time_ms);
 
 /**
  * Make sure that a topic exists, learn its limit, and read its tail. `time_ms` is the oldest time

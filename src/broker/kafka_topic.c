@@ -190,6 +190,12 @@ int64_t sl_kafka_topic_size_max(struct sl_kafka_producer *producer, struct sl_te
     return sl_kafka_look(producer->kafka, &ignored) == 0 ? ask_size_max(producer->kafka, name) : 0;
 }
 
+bool sl_kafka_topic_is_unread(
+    const struct sl_kafka_producer *producer, const struct sl_kafka_topic *topic, int64_t time_ms)
+{
+    return time_ms < topic->tail_ms && producer->seen.count > 0;
+}
+
 int sl_kafka_topic_prepare(struct sl_kafka_producer *producer, struct sl_text text, int64_t time_ms,
     struct sl_kafka_topic **ret_topic, struct sluice_error *error)
 {
@@ -198,7 +204,8 @@ int sl_kafka_topic_prepare(struct sl_kafka_producer *producer, struct sl_text te
     int partition_count;
     bool is_new;
     struct sl_kafka_topic *topic = sl_table_get(&producer->topics, text);
-    if (topic != NULL && topic->is_prepared) {
+    bool is_prepared = topic != NULL && topic->is_prepared;
+    if (is_prepared && !sl_kafka_topic_is_unread(producer, topic, time_ms)) {
         *ret_topic = topic;
         return 0;
     }
@@ -218,7 +225,8 @@ int sl_kafka_topic_prepare(struct sl_kafka_producer *producer, struct sl_text te
             return sl_fail_memory(error, "a topic");
         }
     }
-    if (partition_count != topic->partition_count) {
+    /* Not while messages may be on their way. */
+    if (!is_prepared && partition_count != topic->partition_count) {
         sl_free(topic->partitions);
         topic->partition_count = 0;
         topic->partitions = sl_allocate((size_t) partition_count * sizeof(*topic->partitions));
@@ -228,8 +236,9 @@ int sl_kafka_topic_prepare(struct sl_kafka_producer *producer, struct sl_text te
         topic->partition_count = partition_count;
     }
     topic->size_max = ask_size_max(kafka, name);
+    topic->is_written = is_prepared && topic->is_written;
     topic->is_prepared = true;
-    topic->is_written = false;
+    topic->tail_ms = time_ms;
     topic->prepared_ms = sl_clock_monotonic_ms();
     *ret_topic = topic;
     return 0;

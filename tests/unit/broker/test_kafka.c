@@ -213,6 +213,35 @@ START_TEST(a_relay_that_starts_again_adds_no_duplicates)
 }
 END_TEST
 
+/* A transaction that was open for an hour has events that are an hour older than their neighbours.
+ */
+START_TEST(an_event_older_than_the_first_of_its_topic_is_found_in_the_tail_too)
+{
+    enum { COUNT = 700, AN_HOUR_MS = 3600000 };
+    static struct sl_event events[COUNT];
+    const char *topic = kafka_name("older");
+    struct sl_source source = {.id = "source"};
+    struct sl_position position;
+    size_t rejected;
+    ck_assert_int_ne(
+        sl_broker_partition_of(SL_TEXT("even"), 2), sl_broker_partition_of(SL_TEXT("odd2"), 2));
+    for (int i = 0; i < COUNT; i++) {
+        events[i] = event_of(i, topic, i == 0 ? "even" : "odd2");
+    }
+    events[1].time_ms -= AN_HOUR_MS;
+    open_broker("?partitions=2");
+    ck_assert_msg(append_events(events, COUNT, &rejected) == 0, "%s", error.text);
+    sl_broker_close(broker);
+    open_broker("?partitions=2");
+    ck_assert_int_eq(sl_broker_source_position(broker, &source, &position, &error), 0);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_msg(append_events(&events[i], 1, &rejected) == 0, "%s", error.text);
+    }
+    ck_assert_uint_eq(count_of(topic), COUNT);
+    sl_broker_close(broker);
+}
+END_TEST
+
 START_TEST(a_redriven_event_is_appended_once_however_often_it_is_sent)
 {
     const char *topic = kafka_name("once");
@@ -538,6 +567,7 @@ UNIT_MAIN_WITH_SERVER("SLUICE_TEST_KAFKA", "kafka", an_event_comes_back_as_it_wa
     the_partitions_agree_with_the_vectors_of_kafkas_java_client,
     what_is_too_large_is_condemned_and_the_others_arrive_once_and_in_order,
     a_relay_that_starts_again_adds_no_duplicates,
+    an_event_older_than_the_first_of_its_topic_is_found_in_the_tail_too,
     a_redriven_event_is_appended_once_however_often_it_is_sent,
     a_missing_topic_that_may_not_be_made_condemns_its_event_and_says_what_to_do,
     the_partitions_are_told_with_their_ends_and_the_epoch_is_the_clusters,
