@@ -90,6 +90,8 @@ class Build:
         output, source = command[command.index("-o") + 1], self.path(command[-1])
         if source not in changed and not self.read_by.get(output, set()) & set(changed):
             return
+        if Path(command[0]).name == "ccache":
+            command = command[1:]  # its first word must be the compiler
         made = folder / f"{len(replaced)}.o"
         includes = [f"-I{folder / name}" for name in ("src", "include", "tests")]
         options = command[1:command.index("-MD")]
