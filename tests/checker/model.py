@@ -94,6 +94,12 @@ PROMISES = {
     "client_wrong": "a client saw what the ledger does not have",
     "client_unfinished": "a client did not come to the final status and the end",
     "books": "the services' accounts do not agree",
+    "outcome_wrong": "a commit or a rollback was reported that was none",
+    "undone_published": "in the log, though its transaction or savepoint was undone",
+    "applied_out_of_order": "applied, and not right after the one before it of its key",
+    "attempt_wasted": "an attempt was used up by what the event could not help",
+    "program_ended": "a program ended by itself",
+    "duplicate_unexplained": "a copy in the log that no fault explains",
 }
 
 
