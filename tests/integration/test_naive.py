@@ -67,7 +67,10 @@ class Registry:
                 if record["key"].startswith(self.prefix)]
 
     def has_arrived(self, name: str) -> bool:
-        return any(record["key"] == self.prefix + name for record in self.records())
+        try:
+            return any(record["key"] == self.prefix + name for record in self.records())
+        except AssertionError:  # Kafka has just come back, and does not answer in time yet
+            return False
 
     def wait_arrived(self, name: str) -> None:
         wait_until(lambda: self.has_arrived(name), f"{name} of {self.name} in the topic",
