@@ -5,19 +5,55 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Iterator
 
 import pytest
 from harness.fleet import Fleet, Schedule
-from harness.fleet_judge import judge_until_quiet, table
+from harness.fleet_client import Followed
+from harness.fleet_judge import judge_until_quiet, table, versions
 from harness.fleet_load import Load
 from harness.servers import NoServer
+from harness.sse import Message
 
 SECONDS = float(os.environ.get("SLUICE_FLEET_SECONDS", "90"))  # `make drill`: half an hour
 KAFKA_SECONDS = float(os.environ.get("SLUICE_FLEET_KAFKA_SECONDS", str(SECONDS / 3)))
 SEED = int(os.environ.get("SLUICE_FLEET_SEED", "1"))
 FLOWING_SECONDS = 180
 QUIET_SECONDS = 180 + SECONDS / 4
+
+
+SERVICES = ["payment", "order", "pay", "shop", "users", "coupons", "posts", "search", "votes"]
+
+
+@pytest.mark.parametrize("seed", range(1, 41))
+def test_every_seed_kills_every_part_and_always_alike(seed: int) -> None:
+    schedule = Schedule(seed, 90, 30, SERVICES)
+    killed = {victim for _, what, victim in schedule.steps if what == "kill"}
+    assert killed == {*SERVICES, "sluice", "relay", "gateway"}
+    assert {victim for _, what, victim in schedule.steps if what == "crash"} == {
+        "postgresql", "mariadb"}
+    split = next(second for second, what, _ in schedule.steps if what == "split")
+    assert all(second < split if victim == "sluice" else second > split
+               for second, what, victim in schedule.steps
+               if what == "kill" and victim in ("sluice", "relay", "gateway"))
+    assert schedule.steps == Schedule(seed, 90, 30, SERVICES).steps
+
+
+@pytest.mark.parametrize("names, is_good", [
+    (["0", "1", "2", "end"], True), (["0", "draining", "2"], True), (["1", "reset", "1", "2"], True),
+    (["0", "2", "1"], False), (["0", "1", "1"], False), (["2", "reset", "1"], False)], ids=str)
+def test_a_stream_that_repeats_itself_or_goes_back_is_noticed(names: list[str], is_good: bool
+                                                              ) -> None:
+    messages = [Message(name, f'{{"version": {name}}}' if name.isdigit() else "{}", "")
+                for name in names]
+    followed = Followed("orders", "1", SimpleNamespace(messages=messages, names=lambda: names))
+    if is_good:
+        assert [version for version, _ in versions(followed)] == [
+            int(name) for name in names if name.isdigit()]
+    else:
+        with pytest.raises(AssertionError, match="came"):
+            versions(followed)
 
 
 @pytest.fixture
