@@ -51,8 +51,7 @@ struct sl_text sl_text_trim(struct sl_text text)
         text.data++;
         text.size--;
     }
-    while (text.size > 0 &&
-        (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
+    while (text.size > 0 && (text.data[text.size - 1] == ' ' || text.data[text.size - 1] == '\t')) {
         text.size--;
     }
     return text;
@@ -87,7 +86,11 @@ bool sl_text_is_clean_utf8(struct sl_text text)
 {
     const unsigned char *bytes = (const unsigned char *) text.data;
     for (size_t i = 0; i < text.size;) {
-        if (bytes[i] < 0x20 || bytes[i] == 0x7f) {
+        if (bytes[i] >= 0x20 && bytes[i] < 0x7f) {
+            i++;
+            continue;
+        }
+        if (bytes[i] < 0x80) {
             return false;
         }
         size_t length = sequence_size(bytes + i, text.size - i);

@@ -10,6 +10,9 @@
 #include "broker/kafka_message.h"
 #include "broker/kafka_producer.h"
 
+/* What Kafka adds to an event, and the names of its first two headers, take less. */
+enum { SIZE_MARGIN = 160 };
+
 /* How an append ended that is waited for. */
 struct outcome {
     bool is_done;
@@ -43,21 +46,16 @@ static int64_t oldest_of(const struct sl_append *append, struct sl_text topic)
 }
 
 static int check_size(struct sl_kafka_producer *producer, struct sl_kafka_topic *topic,
-    const struct sl_event *event, struct sluice_error *error)
+    const struct sl_event *event, const rd_kafka_headers_t *headers, struct sluice_error *error)
 {
-    /* Without its headers: they are small, and made only once. */
-    size_t least = sl_kafka_batch_size(event, NULL);
+    /* Without its headers' sizes: few events are that near to the limit. */
+    size_t least = event->key.size + event->payload.size + event->headers.size + event->type.size +
+        sizeof(event->id);
     if (producer->has_compression || topic->size_max == 0 ||
-        least + event->headers.size + sizeof(event->id) + event->type.size + 16 <
-            (size_t) topic->size_max) {
+        least + SIZE_MARGIN < (size_t) topic->size_max) {
         return 0;
     }
-    rd_kafka_headers_t *headers;
-    if (sl_kafka_headers_of(event, &headers, error) != 0) {
-        return -1;
-    }
     size_t size = sl_kafka_batch_size(event, headers);
-    rd_kafka_headers_destroy(headers);
     if (size <= (size_t) topic->size_max) {
         return 0;
     }
@@ -71,25 +69,44 @@ static int check_size(struct sl_kafka_producer *producer, struct sl_kafka_topic 
               size, (int) event->topic.size, event->topic.data, (long long) topic->size_max);
 }
 
-/* Look at each event before any is sent. */
-static int check_events(struct sl_kafka_producer *producer, const struct sl_append *append,
-    bool is_once, size_t *ret_rejected, struct sluice_error *error)
+/* The topic of an event, which is mostly that of the one before; NULL if it is a new one. */
+static struct sl_kafka_topic *topic_of(
+    const struct sl_kafka_producer *producer, const struct sl_kafka_piece *piece, size_t i)
 {
-    for (size_t i = 0; i < append->count; i++) {
-        const struct sl_event *event = &append->events[i];
-        struct sl_kafka_topic *topic = sl_table_get(&producer->topics, event->topic);
-        int status = sl_event_check_row(event, error);
-        /* What is redriven was sent a moment ago, if it was, however old it is. */
-        if (status == 0 &&
-            (topic == NULL || !topic->is_prepared ||
-                (!is_once && sl_kafka_topic_is_unread(producer, topic, event->time_ms)))) {
-            status = sl_kafka_topic_prepare(
-                producer, event->topic, oldest_of(append, event->topic), &topic, error);
-        }
-        if (status == 0) {
-            status = check_size(producer, topic, event, error);
-        }
-        if (status != 0) {
+    const struct sl_event *events = piece->append.events;
+    return i > 0 && sl_text_equal(events[i].topic, events[i - 1].topic)
+        ? piece->slots[i - 1].topic
+        : sl_table_get(&producer->topics, events[i].topic);
+}
+
+static int check_event(struct sl_kafka_producer *producer, struct sl_kafka_piece *piece, size_t i,
+    struct sl_headers *own, struct sluice_error *error)
+{
+    const struct sl_event *event = &piece->append.events[i];
+    struct sl_kafka_slot *slot = &piece->slots[i];
+    if (sl_event_read_row(event, own, error) != 0) {
+        return -1;
+    }
+    slot->topic = topic_of(producer, piece, i);
+    int status = sl_kafka_headers_of(event, own, &slot->headers, error);
+    sl_headers_deinit(own);
+    /* What is redriven was sent a moment ago, if it was, however old it is. */
+    if (status == 0 &&
+        (slot->topic == NULL || !slot->topic->is_prepared ||
+            (!piece->is_once && sl_kafka_topic_is_unread(producer, slot->topic, event->time_ms)))) {
+        status = sl_kafka_topic_prepare(
+            producer, event->topic, oldest_of(&piece->append, event->topic), &slot->topic, error);
+    }
+    return status == 0 ? check_size(producer, slot->topic, event, slot->headers, error) : -1;
+}
+
+/* Look at each event before any is sent. */
+static int check_events(struct sl_kafka_producer *producer, struct sl_kafka_piece *piece,
+    size_t *ret_rejected, struct sluice_error *error)
+{
+    struct sl_headers own;
+    for (size_t i = 0; i < piece->append.count; i++) {
+        if (check_event(producer, piece, i, &own, error) != 0) {
             *ret_rejected = error->reaction == SLUICE_REJECT ? i : SIZE_MAX;
             return -1;
         }
@@ -101,15 +118,12 @@ static int send_event(struct sl_kafka_producer *producer, struct sl_kafka_piece 
     struct sluice_error *error)
 {
     const struct sl_event *event = &piece->append.events[i];
-    struct sl_kafka_topic *topic = sl_table_get(&producer->topics, event->topic);
-    rd_kafka_headers_t *headers;
+    struct sl_kafka_slot *slot = &piece->slots[i];
+    struct sl_kafka_topic *topic = slot->topic;
     if (topic->handle == NULL) {
         char name[SLUICE_TOPIC_SIZE_MAX + 1];
         snprintf(name, sizeof(name), "%.*s", (int) event->topic.size, event->topic.data);
         topic->handle = rd_kafka_topic_new(producer->client.handle, name, NULL);
-    }
-    if (sl_kafka_headers_of(event, &headers, error) != 0) {
-        return -1;
     }
     /* The message is copied: when a producer is given up, the events must not be waited for. */
     rd_kafka_resp_err_t code = rd_kafka_producev(producer->client.handle,
@@ -118,17 +132,17 @@ static int send_event(struct sl_kafka_producer *producer, struct sl_kafka_piece 
             event->has_key ? event->key.size : 0),
         RD_KAFKA_V_VALUE(
             (void *) (event->payload.data == NULL ? "" : event->payload.data), event->payload.size),
-        RD_KAFKA_V_TIMESTAMP(event->time_ms), RD_KAFKA_V_HEADERS(headers),
-        RD_KAFKA_V_OPAQUE(&piece->slots[i]), RD_KAFKA_V_END);
+        RD_KAFKA_V_TIMESTAMP(event->time_ms), RD_KAFKA_V_HEADERS(slot->headers),
+        RD_KAFKA_V_OPAQUE(slot), RD_KAFKA_V_END);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_headers_destroy(headers);
         producer->failure = code;
         sl_kafka_fail(&producer->client, code, "cannot append to Kafka", error);
         error->reaction = SLUICE_RETRY;
         return -1;
     }
+    slot->headers = NULL; /* the message's now */
     topic->is_written = true;
-    piece->slots[i].is_sent = true;
+    slot->is_sent = true;
     piece->unsent_count--;
     piece->waiting_count++;
     producer->flying_count++;
@@ -183,7 +197,6 @@ static int begin_sending(
         struct sl_kafka_slot *slot = &piece->slots[i];
         struct sl_text id = sl_text_of(event->id);
         slot->piece = piece;
-        slot->topic = sl_table_get(&producer->topics, event->topic);
         slot->partition =
             event->has_key ? sl_broker_partition_of(event->key, slot->topic->partition_count) : -1;
         slot->is_sent = sl_kafka_seen_has(&producer->seen, id) ||
@@ -232,7 +245,7 @@ static int begin_piece(struct sl_kafka_producer *producer, struct sl_kafka_piece
         if (producer->is_failed) {
             sl_kafka_producer_serve(producer, 0); /* no more comes for the piece after this */
         }
-        sl_free(piece);
+        sl_kafka_piece_free(piece);
         return status;
     }
     if (outcome != NULL) {
@@ -245,6 +258,15 @@ static int begin_piece(struct sl_kafka_producer *producer, struct sl_kafka_piece
     }
     *link = piece;
     return outcome == NULL ? SL_APPEND_PENDING : wait_for(producer, outcome, ret_rejected, error);
+}
+
+static int check_time(const struct sl_kafka_producer *producer, const struct sl_kafka_piece *piece,
+    struct sluice_error *error)
+{
+    return sl_clock_monotonic_ms() - piece->begun_ms <= producer->kafka->append_ms_max / 2
+        ? 0
+        : sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY,
+              "looking for what is in the topics already took long; appending with the next try");
 }
 
 static int append_piece(struct sl_kafka *kafka, const struct sl_append *append, bool is_once,
@@ -260,21 +282,20 @@ static int append_piece(struct sl_kafka *kafka, const struct sl_append *append, 
     if (producer == NULL) {
         return sl_fail_memory(error, "a Kafka producer");
     }
-    if (check_events(producer, append, is_once, ret_rejected, error) != 0) {
-        return -1;
-    }
-    if (sl_clock_monotonic_ms() - begun_ms > kafka->append_ms_max / 2) {
-        return sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY,
-            "looking for what is in the topics already took long; appending with the next try");
-    }
     struct sl_kafka_piece *piece = make_piece(append, is_once);
     struct outcome *outcome = is_waited_for ? sl_allocate(sizeof(*outcome)) : NULL;
     if (piece == NULL || (is_waited_for && outcome == NULL)) {
-        sl_free(piece);
+        sl_kafka_piece_free(piece);
         sl_free(outcome);
         return sl_fail_memory(error, "an append");
     }
     piece->begun_ms = begun_ms;
+    if (check_events(producer, piece, ret_rejected, error) != 0 ||
+        check_time(producer, piece, error) != 0) {
+        sl_kafka_piece_free(piece);
+        sl_free(outcome);
+        return -1;
+    }
     int status = begin_piece(producer, piece, outcome, ret_rejected, error);
     sl_free(outcome);
     return status;

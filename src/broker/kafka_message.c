@@ -3,34 +3,26 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "event/headers.h"
 #include "wire/json_pointer.h"
 
 enum { BATCH_HEAD_SIZE = 61 }; /* of a record batch of version 2 */
 
 static rd_kafka_resp_err_t add_header(
-    rd_kafka_headers_t *headers, const char *name, struct sl_text value)
+    rd_kafka_headers_t *headers, const char *name, ssize_t name_size, struct sl_text value)
 {
     return rd_kafka_header_add(
-        headers, name, -1, value.data == NULL ? "" : value.data, (ssize_t) value.size);
+        headers, name, name_size, value.data == NULL ? "" : value.data, (ssize_t) value.size);
 }
 
-int sl_kafka_headers_of(
-    const struct sl_event *event, rd_kafka_headers_t **ret_headers, struct sluice_error *error)
+int sl_kafka_headers_of(const struct sl_event *event, const struct sl_headers *own,
+    rd_kafka_headers_t **ret_headers, struct sluice_error *error)
 {
-    struct sl_headers own = {.count = 0};
-    bool has_own = event->headers.size > 0 && !sl_text_equal(event->headers, SL_TEXT("{}"));
-    if (has_own && sl_headers_parse(event->headers, &own, error) != 0) {
-        return -1;
-    }
-    rd_kafka_headers_t *headers = rd_kafka_headers_new(2 + own.count);
-    rd_kafka_resp_err_t code = add_header(headers, "id", sl_text_of(event->id));
-    code = code == 0 ? add_header(headers, "type", event->type) : code;
-    for (size_t i = 0; i < own.count && code == 0; i++) {
-        code = add_header(headers, own.items[i].name, sl_text_of(own.items[i].value));
-    }
-    if (has_own) {
-        sl_headers_deinit(&own);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(2 + own->count);
+    rd_kafka_resp_err_t code =
+        add_header(headers, "id", 2, (struct sl_text) {event->id, SLUICE_EVENT_ID_SIZE - 1});
+    code = code == 0 ? add_header(headers, "type", 4, event->type) : code;
+    for (size_t i = 0; i < own->count && code == 0; i++) {
+        code = add_header(headers, own->items[i].name, -1, sl_text_of(own->items[i].value));
     }
     if (code != 0) {
         rd_kafka_headers_destroy(headers);
@@ -59,8 +51,7 @@ size_t sl_kafka_batch_size(const struct sl_event *event, const rd_kafka_headers_
     size_t size = 3;
     size += (event->has_key ? varint_size(event->key.size) : 1) + event->key.size;
     size += varint_size(event->payload.size) + event->payload.size;
-    while (headers != NULL &&
-        rd_kafka_header_get_all(headers, count, &name, &value, &value_size) == 0) {
+    while (rd_kafka_header_get_all(headers, count, &name, &value, &value_size) == 0) {
         size += varint_size(strlen(name)) + strlen(name) + varint_size(value_size) + value_size;
         count++;
     }

@@ -16,17 +16,19 @@
 
 #include "base/buffer.h"
 #include "broker/broker.h"
+#include "event/headers.h"
 
 /**
- * Make the headers of an event; `*ret_headers` is the caller's. SLUICE_INVALID (reject) if the
- * event's own are no JSON object of strings.
+ * Make the headers of a message: the event's id and type, and `own`, the event's own;
+ * `*ret_headers` is the caller's. -1 without memory.
  */
-int sl_kafka_headers_of(const struct sl_event *event, rd_kafka_headers_t **ret_headers,
-    struct sluice_error *error) __attribute__((warn_unused_result));
+int sl_kafka_headers_of(const struct sl_event *event, const struct sl_headers *own,
+    rd_kafka_headers_t **ret_headers, struct sluice_error *error)
+    __attribute__((warn_unused_result));
 
 /**
  * The size of a record batch that holds the event alone, as Kafka measures it against
- * max.message.bytes, without compression. `headers` may be NULL. Pure.
+ * max.message.bytes, without compression. Pure.
  */
 size_t sl_kafka_batch_size(const struct sl_event *event, const rd_kafka_headers_t *headers);
 

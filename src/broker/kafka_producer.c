@@ -36,6 +36,16 @@ struct sl_kafka_producer *sl_kafka_producer_of(struct sl_kafka *kafka)
     return producer;
 }
 
+void sl_kafka_piece_free(struct sl_kafka_piece *piece)
+{
+    for (size_t i = 0; piece != NULL && i < piece->append.count; i++) {
+        if (piece->slots[i].headers != NULL) {
+            rd_kafka_headers_destroy(piece->slots[i].headers);
+        }
+    }
+    sl_free(piece);
+}
+
 static void on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
 {
     struct sl_kafka_slot *slot = message->_private;
@@ -199,7 +209,7 @@ void sl_kafka_producer_close(struct sl_kafka_producer *producer)
     sl_kafka_producer_stop(producer);
     while (producer->pieces != NULL) {
         struct sl_kafka_piece *next = producer->pieces->next;
-        sl_free(producer->pieces);
+        sl_kafka_piece_free(producer->pieces);
         producer->pieces = next;
     }
     sl_table_each(&producer->topics, free_topic, NULL);
@@ -306,7 +316,7 @@ static bool end_piece(struct sl_kafka_producer *producer, struct sl_kafka_piece 
     bool *outer = producer->ret_is_closed;
     producer->ret_is_closed = &is_closed;
     piece->append.on_done(piece->append.context, status, rejected, error);
-    sl_free(piece);
+    sl_kafka_piece_free(piece);
     if (!is_closed) {
         producer->ret_is_closed = outer;
     } else if (outer != NULL) {
@@ -365,7 +375,7 @@ static bool fail_all(struct sl_kafka_producer *producer, rd_kafka_resp_err_t cod
         size_t rejected = SIZE_MAX;
         failed = piece->next;
         if (!is_open) {
-            sl_free(piece);
+            sl_kafka_piece_free(piece);
             continue;
         }
         int status = judge(producer, piece, code, &rejected, &error);

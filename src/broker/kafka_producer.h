@@ -45,8 +45,9 @@ struct sl_kafka_topic;
 struct sl_kafka_slot {
     struct sl_kafka_piece *piece;
     struct sl_kafka_topic *topic;
-    int32_t partition; /* where its key puts it; -1: without a key, anywhere */
-    bool is_sent;      /* or passed over */
+    rd_kafka_headers_t *headers; /* until it is sent */
+    int32_t partition;           /* where its key puts it; -1: without a key, anywhere */
+    bool is_sent;                /* or passed over */
     bool is_acknowledged;
 };
 
@@ -123,6 +124,11 @@ void sl_kafka_producer_stop(struct sl_kafka_producer *producer);
  * From now on it is unknown what is in the topics: their tails are read again.
  */
 void sl_kafka_producer_doubt(struct sl_kafka_producer *producer);
+
+/**
+ * Free a piece, and what has not been sent of it. NULL is fine.
+ */
+void sl_kafka_piece_free(struct sl_kafka_piece *piece);
 
 /**
  * Send what may be sent of a piece. -1: the producer must be given up (is_failed).

@@ -13,6 +13,8 @@
 
 #include "base/text.h"
 
+struct sl_headers;
+
 /* All views belong to whoever made the event: a batch, a row, a caller. */
 struct sl_event {
     char id[SLUICE_EVENT_ID_SIZE];
@@ -41,6 +43,13 @@ int sl_event_check(const struct sluice_event *event, struct sluice_error *error)
  */
 int sl_event_check_row(const struct sl_event *event, struct sluice_error *error)
     __attribute__((warn_unused_result));
+
+/**
+ * The same, and keep the headers, which must be read for it anyway: `*ret_headers` is to be given
+ * to sl_headers_deinit. It may be written, but owns nothing, when this fails.
+ */
+int sl_event_read_row(const struct sl_event *event, struct sl_headers *ret_headers,
+    struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
  * Whether the text is a legal topic name: 1 to 249 of [A-Za-z0-9._-], not "." or "..".

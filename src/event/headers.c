@@ -23,6 +23,11 @@ int sl_headers_write(
 int sl_headers_parse(
     struct sl_text text, struct sl_headers *ret_headers, struct sluice_error *error)
 {
+    if (sl_text_equal(text, SL_TEXT("{}"))) {
+        ret_headers->count = 0;
+        ret_headers->document = NULL;
+        return 0;
+    }
     struct sl_json *json = NULL;
     struct sluice_error cause = {.text = "another JSON value"};
     int status = sl_json_parse(text, &json, &cause);
@@ -38,7 +43,8 @@ int sl_headers_parse(
     struct sl_headers headers = {.document = object};
     const char *name;
     json_t *value;
-    json_object_foreach (object, name, value) {
+    json_object_foreach(object, name, value)
+    {
         if (headers.count == SLUICE_HEADER_COUNT_MAX) {
             json_decref(object);
             return sl_fail(error, SLUICE_TOO_LARGE, SLUICE_REJECT,
@@ -61,5 +67,6 @@ int sl_headers_parse(
 void sl_headers_deinit(struct sl_headers *headers)
 {
     json_decref(headers->document);
-    *headers = (struct sl_headers) {0};
+    headers->document = NULL;
+    headers->count = 0;
 }

@@ -244,15 +244,21 @@ static void count_published(struct sl_relay *relay, size_t count, struct sl_posi
 {
     struct sl_relay_stats *stats = &relay->stats;
     int64_t now_ms = sl_clock_wall_ms();
+    int64_t buckets[SL_RELAY_LATENCY_BUCKETS] = {0};
+    int64_t sum_ms = 0;
     for (size_t i = 0; i < count; i++) {
         int64_t latency_ms = now_ms - relay->sending[i].time_ms;
         size_t bucket = 0;
         while (bucket < SL_RELAY_LATENCY_BUCKETS - 1 && latency_ms > latency_bounds_ms[bucket]) {
             bucket++;
         }
-        atomic_fetch_add(&stats->latency_buckets[bucket], 1);
-        atomic_fetch_add(&stats->latency_sum_ms, latency_ms > 0 ? latency_ms : 0);
+        buckets[bucket]++;
+        sum_ms += latency_ms > 0 ? latency_ms : 0;
     }
+    for (size_t i = 0; i < SL_RELAY_LATENCY_BUCKETS; i++) {
+        atomic_fetch_add(&stats->latency_buckets[i], buckets[i]);
+    }
+    atomic_fetch_add(&stats->latency_sum_ms, sum_ms);
     atomic_fetch_add(&stats->published_total, (int64_t) count);
     atomic_store(&stats->position, position.id);
     atomic_store(&stats->tick, position.tick);
