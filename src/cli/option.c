@@ -30,7 +30,7 @@ static const struct sl_option options[SL_OPTION_COUNT] = {
         NULL, NULL, false, "wait before the second attempt; doubles with each"},
     [SL_OPTION_RELAY_RETRY_DELAY_MAX] = {"relay.retry_delay_max", SL_OPTION_DURATION, "30s", 1,
         HOURS(24), NULL, NULL, false, "the longest wait between two attempts"},
-    [SL_OPTION_RELAY_BATCH_EVENTS] = {"relay.batch_events", SL_OPTION_INT, "500", 1, 10000, NULL,
+    [SL_OPTION_RELAY_BATCH_EVENTS] = {"relay.batch_events", SL_OPTION_INT, "2000", 1, 10000, NULL,
         NULL, false, "events that go to the broker in one piece, at most"},
     [SL_OPTION_RELAY_POLL_INTERVAL] = {"relay.poll_interval", SL_OPTION_DURATION, "20ms", 1,
         SECONDS(60), NULL, NULL, false,
