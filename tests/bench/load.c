@@ -4,6 +4,8 @@
  *   load ceiling FILE COUNT BATCH            insert rows like the outbox's, without index or sluice
  *   load publish URL COUNT BATCH             publish events, BATCH to a transaction
  *   load consume URL BROKER COUNT            apply COUNT events of topic "bench"
+ *   load apply URL BROKER TOPIC COUNT        the same on tables of the service's own: one UPDATE of
+ *                                            the table account an event
  *   load latency URL HOST PORT PATH COUNT RATE    publish one event a commit at RATE/s and take the
  *                                            time from the commit's return to its arrival at PATH
  *
@@ -13,6 +15,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sluice/consumer.h>
+#include <sluice/query.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,8 +42,8 @@ static void die(const char *what, const char *why)
 
 static void make_payload(char payload[PAYLOAD_SIZE + 1], int number)
 {
-    int size = snprintf(
-        payload, PAYLOAD_SIZE + 1, "{\"n\":%d,\"status\":\"moved\",\"pad\":\"", number);
+    int size =
+        snprintf(payload, PAYLOAD_SIZE + 1, "{\"n\":%d,\"status\":\"moved\",\"pad\":\"", number);
     memset(payload + size, 'x', (size_t) (PAYLOAD_SIZE - size - 2));
     memcpy(payload + PAYLOAD_SIZE - 2, "\"}", 3);
 }
@@ -62,9 +65,10 @@ static int ceiling(const char *file, int count, int batch)
     if (sqlite3_open(file, &handle) != SQLITE_OK) {
         die("cannot open", file);
     }
-    run_sql(handle, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                    "CREATE TABLE ceiling (position INTEGER PRIMARY KEY, id TEXT, message_key TEXT,"
-                    " type TEXT, payload BLOB, headers TEXT, created_at INTEGER, at INTEGER)");
+    run_sql(handle,
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+        "CREATE TABLE ceiling (position INTEGER PRIMARY KEY, id TEXT, message_key TEXT,"
+        " type TEXT, payload BLOB, headers TEXT, created_at INTEGER, at INTEGER)");
     sqlite3_prepare_v2(handle,
         "INSERT INTO ceiling (id, message_key, type, payload, headers, created_at, at) "
         "VALUES (?1, ?2, 'Moved', ?3, '{}', 1, 1)",
@@ -153,6 +157,7 @@ static int publish(const char *url, int count, int batch)
 struct consuming {
     sluice_consumer *consumer;
     int left;
+    double start_s; /* the first event */
 };
 
 static enum sluice_outcome count_down(sluice_database *database, const struct sluice_event *event,
@@ -174,8 +179,8 @@ static int consume(const char *url, const char *broker, int count)
     struct consuming consuming = {.left = count};
     struct sluice_error error;
     if (sluice_consumer_open(&options, &consuming.consumer, &error) != 0 ||
-        sluice_consumer_subscribe(
-            consuming.consumer, "bench", count_down, &consuming, &error) != 0) {
+        sluice_consumer_subscribe(consuming.consumer, "bench", count_down, &consuming, &error) !=
+            0) {
         die("cannot open the consumer", error.text);
     }
     double start_s = now_s();
@@ -184,8 +189,44 @@ static int consume(const char *url, const char *broker, int count)
     }
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("{\"per_s\": %.0f, \"memory_kib\": %ld}\n", count / (now_s() - start_s),
-        usage.ru_maxrss);
+    printf(
+        "{\"per_s\": %.0f, \"memory_kib\": %ld}\n", count / (now_s() - start_s), usage.ru_maxrss);
+    sluice_consumer_close(consuming.consumer);
+    return 0;
+}
+
+/* The handler of a service: one statement. */
+static enum sluice_outcome add_up(sluice_database *database, const struct sluice_event *event,
+    void *context, struct sluice_error *error)
+{
+    struct consuming *consuming = context;
+    struct sluice_value key = sluice_text(event->key);
+    consuming->start_s = consuming->start_s == 0 ? now_s() : consuming->start_s;
+    if (sluice_execute(database, "UPDATE account SET balance = balance + 1 WHERE id = ?1", &key, 1,
+            NULL, error) != 0) {
+        return SLUICE_FAILED;
+    }
+    return count_down(database, event, context, error);
+}
+
+static int apply(const char *url, const char *broker, const char *topic, int count)
+{
+    struct sluice_consumer_options options = {.name = "bench", .database = url, .broker = broker};
+    struct consuming consuming = {.left = count};
+    struct sluice_error error;
+    if (sluice_consumer_open(&options, &consuming.consumer, &error) != 0 ||
+        sluice_consumer_subscribe(consuming.consumer, topic, add_up, &consuming, &error) != 0) {
+        die("cannot open the consumer", error.text);
+    }
+    if (sluice_consumer_run(consuming.consumer, &error) != 0) {
+        die("cannot consume", error.text);
+    }
+    double took_s = now_s() - consuming.start_s;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf("{\"per_s\": %.0f, \"cpu_s\": %.3f}\n", count / took_s,
+        (double) (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+            (double) (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
     sluice_consumer_close(consuming.consumer);
     return 0;
 }
@@ -317,9 +358,13 @@ int main(int argument_count, char **arguments)
     if (strcmp(what, "consume") == 0 && argument_count == 5) {
         return consume(arguments[2], arguments[3], atoi(arguments[4]));
     }
+    if (strcmp(what, "apply") == 0 && argument_count == 6) {
+        return apply(arguments[2], arguments[3], arguments[4], atoi(arguments[5]));
+    }
     if (strcmp(what, "latency") == 0 && argument_count == 8) {
         return latency(arguments + 2);
     }
-    fprintf(stderr, "usage: load ceiling|publish|consume|latency ..., see the head of load.c\n");
+    fprintf(
+        stderr, "usage: load ceiling|publish|consume|apply|latency ..., see the head of load.c\n");
     return 2;
 }
