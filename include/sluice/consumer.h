@@ -28,9 +28,12 @@ enum sluice_outcome {
 };
 
 /*
- * Called once per event inside an open transaction of `database`, which it must neither commit nor
+ * Called for each event inside an open transaction of `database`, which it must neither commit nor
  * roll back. `event` is borrowed for the call. For any answer but the first two the handler's
  * writes are undone; it may say why in `error->text`, which is kept with the dead letter.
+ *
+ * It may be called again for an event whose work was undone with that of others, so what it does
+ * outside of `database` must bear that.
  */
 typedef enum sluice_outcome (*sluice_handler)(sluice_database *database,
     const struct sluice_event *event, void *context, struct sluice_error *error);

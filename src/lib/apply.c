@@ -14,6 +14,12 @@
 /* A transaction is ended after this time, so that other writers of the database get their turn. */
 enum { TRANSACTION_TIME_MAX_US = 20000 };
 
+/*
+ * A chunk is for what goes well and fast: it begins after some successes in a row, since all of it
+ * is done again if one fails, and grows while it takes less than half of the time.
+ */
+enum { CHUNK_MAX = 64, CHUNK_TIME_US = 4000, CHUNK_STREAK = 16 };
+
 /* What a transaction has done so far, for the counters. */
 struct tally {
     int64_t applied;
@@ -50,8 +56,8 @@ static enum sl_answer answer_of(enum sluice_outcome outcome)
 }
 
 /* A handler that has ended the transaction, or has tried to by our own functions. */
-static int check_transaction(sluice_database *database, const struct sl_applier_handler *handler,
-    struct sluice_error *error)
+static int check_transaction(
+    sluice_database *database, const struct sl_applier_handler *handler, struct sluice_error *error)
 {
     if (sl_store_in_transaction(database->store) && !database->transaction->is_misused) {
         return 0;
@@ -246,6 +252,109 @@ static int apply_one(struct sl_applier *applier, const struct sl_event *event, s
     return sl_store_hold(store, &hold, error);
 }
 
+static int mark_chunk(struct sl_applier *applier, const struct sl_record *records, size_t count,
+    bool *ret_is_new, struct sluice_error *error)
+{
+    const char *event_ids[CHUNK_MAX];
+    for (size_t i = 0; i < count; i++) {
+        event_ids[i] = records[i].event.id;
+    }
+    return sl_store_inbox_begin_all(sl_database_store(applier->database), applier->name,
+        &(struct sl_inbox_ids) {event_ids, count}, sl_clock_wall_ms(), ret_is_new, error);
+}
+
+/* One event of a chunk, behind its marker: it may stay, or nothing of the chunk may. */
+static int try_event(struct sl_applier *applier, const struct sl_event *event, struct tally *tally,
+    bool *ret_is_fine, struct sluice_error *error)
+{
+    enum sluice_outcome outcome = SLUICE_FAILED;
+    struct sluice_error reason = {.code = SLUICE_OK};
+    if (call_handler(applier, event, &outcome, &reason, error) != 0) {
+        return -1;
+    }
+    if (answer_of(outcome) == SL_ANSWER_DELIVERED) {
+        check_commit(applier, &outcome, &reason);
+    }
+    tally->applied += outcome == SLUICE_APPLIED ? 1 : 0;
+    tally->duplicates += outcome == SLUICE_ALREADY_APPLIED ? 1 : 0;
+    *ret_is_fine = answer_of(outcome) == SL_ANSWER_DELIVERED &&
+        !sl_store_is_spoilt(sl_database_store(applier->database));
+    return 0;
+}
+
+/* All markers, then all handlers, behind one savepoint. `*ret_is_kept`: or all is as before. */
+static int apply_chunk(struct sl_applier *applier, const struct sl_record *records, size_t count,
+    struct tally *tally, bool *ret_is_kept, struct sluice_error *error)
+{
+    struct tally sum = *tally;
+    struct sl_mark mark;
+    bool is_new[CHUNK_MAX];
+    bool is_fine = true;
+    if (sl_transaction_mark(applier->database, &mark, error) != 0 ||
+        mark_chunk(applier, records, count, is_new, error) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < count && is_fine; i++) {
+        if (!is_new[i]) {
+            sum.duplicates++;
+        } else if (try_event(applier, &records[i].event, &sum, &is_fine, error) != 0) {
+            return -1;
+        }
+    }
+    struct sluice_error refused = {.code = SLUICE_OK};
+    if (is_fine && sl_transaction_unmark(applier->database, &mark, true, &refused) == 0) {
+        *tally = sum;
+        *ret_is_kept = true;
+        return 0;
+    }
+    *ret_is_kept = false;
+    if (is_fine && refused.reaction == SLUICE_RETRY) {
+        *error = refused;
+        return -1;
+    }
+    return sl_transaction_unmark(applier->database, &mark, false, error);
+}
+
+static size_t chunk_size_of(
+    const struct sl_applier *applier, const struct tally *tally, size_t left)
+{
+    size_t size = applier->chunk_size < left ? applier->chunk_size : left;
+    return tally->has_held || applier->streak < CHUNK_STREAK || size == 0 ? 1 : size;
+}
+
+/* The next events, as many as go together. */
+static int apply_some(struct sl_applier *applier, const struct sl_record *records, size_t left,
+    struct tally *tally, size_t *ret_done, bool *ret_is_outage, struct sluice_error *error)
+{
+    int64_t begun_us = sl_clock_monotonic_us();
+    size_t count = chunk_size_of(applier, tally, left);
+    bool is_kept = true;
+    *ret_done = 0;
+    if (count > 1) {
+        if (apply_chunk(applier, records, count, tally, &is_kept, error) != 0) {
+            return -1;
+        }
+        if (!is_kept) {
+            applier->streak = 0;
+            return 0;
+        }
+    } else if (apply_one(applier, &records[0].event, tally, ret_is_outage, error) != 0) {
+        return -1;
+    } else if (*ret_is_outage) {
+        applier->streak = 0;
+        return 0;
+    }
+    *ret_done = count;
+    applier->streak = tally->has_held ? 0 : applier->streak + count;
+    int64_t took_us = sl_clock_monotonic_us() - begun_us;
+    if (took_us > CHUNK_TIME_US) {
+        applier->chunk_size = count / 2;
+    } else if (took_us < CHUNK_TIME_US / 2) {
+        applier->chunk_size = count < CHUNK_MAX / 2 ? count * 2 : CHUNK_MAX;
+    }
+    return 0;
+}
+
 static int finish(
     struct sl_applier *applier, const struct tally *tally, int status, struct sluice_error *error)
 {
@@ -273,11 +382,13 @@ int sl_applier_apply(struct sl_applier *applier, const struct sl_record *records
     size_t done = 0;
     int status = sl_store_has_held(store, applier->name, &tally.has_held, error);
     while (status == 0 && done < count) {
-        status = apply_one(applier, &records[done].event, &tally, ret_is_outage, error);
+        size_t more;
+        status =
+            apply_some(applier, records + done, count - done, &tally, &more, ret_is_outage, error);
         if (status != 0 || *ret_is_outage) {
             break;
         }
-        done++;
+        done += more;
         if (sl_clock_monotonic_us() > end_us) {
             break;
         }

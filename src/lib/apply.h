@@ -2,8 +2,11 @@
  * lib/apply.h - apply events to a database, each exactly once.
  *
  * The marker is inserted first, then the handler runs behind a savepoint, so that a failed handler
- * leaves nothing but its counted attempt. Several events share one transaction: they commit
- * together, which costs one disk sync, and if that commit fails none of them has happened.
+ * leaves nothing but its counted attempt. Events that succeed need no savepoint of their own: a
+ * chunk of them shares one, and one statement for all markers. If anything in it is not as it
+ * should be, all of the chunk is undone and done again event by event. Several events share one
+ * transaction: they commit together, which costs one disk sync, and if that commit fails none of
+ * them has happened.
  */
 #ifndef SL_LIB_APPLY_H
 #define SL_LIB_APPLY_H
@@ -26,6 +29,8 @@ struct sl_applier {
     struct sl_delivery_policy policy;
     struct sl_applier_handler handlers[32];
     size_t handler_count;
+    size_t chunk_size;  /* how many events are marked together; 0: as 1 */
+    size_t streak;      /* events in a row that went well */
     bool is_retry_next; /* after sl_applier_retry_due: there was one, so look again at once */
 };
 

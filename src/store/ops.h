@@ -45,14 +45,15 @@ struct sl_store_ops {
     int (*commit)(struct sl_store *store, struct sluice_error *error);
     void (*rollback)(struct sl_store *store);
     bool (*in_transaction)(const struct sl_store *store);
+    bool (*is_spoilt)(const struct sl_store *store); /* NULL: never */
     int (*explain_rollback)(const struct sl_store *store, struct sluice_error *error);
     int (*savepoint)(struct sl_store *store, struct sluice_error *error);
     int (*savepoint_end)(struct sl_store *store, bool is_kept, struct sluice_error *error);
     bool (*blocks_writers)(const struct sl_store *store); /* NULL: never */
-    int (*forbid_writes)(struct sl_store *store, bool is_forbidden,
-        struct sluice_error *error); /* NULL: cannot */
+    int (*forbid_writes)(
+        struct sl_store *store, bool is_forbidden, struct sluice_error *error); /* NULL: cannot */
     bool (*was_forbidden)(struct sl_store *store); /* NULL: cannot tell */
-    void (*interrupt)(struct sl_store *store);           /* NULL: cannot */
+    void (*interrupt)(struct sl_store *store);     /* NULL: cannot */
     int (*outbox_insert)(
         struct sl_store *store, const struct sl_event *event, struct sluice_error *error);
     int (*outbox_read)(struct sl_store *store, struct sl_position position, size_t count_max,
@@ -68,6 +69,9 @@ struct sl_store_ops {
         int64_t *ret_deleted, struct sluice_error *error);
     int (*inbox_begin)(struct sl_store *store, const char *consumer, const char *event_id,
         int64_t now_ms, bool *ret_is_new, struct sluice_error *error);
+    int (*inbox_begin_all)(struct sl_store *store, const char *consumer,
+        const struct sl_inbox_ids *ids, int64_t now_ms, bool *ret_is_new,
+        struct sluice_error *error); /* NULL: one by one */
     int (*inbox_retain)(struct sl_store *store, const char *consumer, int64_t before_ms,
         int64_t count_max, int64_t *ret_deleted, struct sluice_error *error);
     int (*count_consumed)(
@@ -101,12 +105,12 @@ struct sl_store {
     const struct sl_store_ops *ops;
     const struct sl_dialect *dialect; /* of `run`'s statements */
     char id[SLUICE_EVENT_ID_SIZE];
-    const char *watch_file;  /* owned by the implementation */
-    struct sqlite3 *sqlite;  /* NULL but for SQLite */
+    const char *watch_file;     /* owned by the implementation */
+    struct sqlite3 *sqlite;     /* NULL but for SQLite */
     struct pg_conn *postgresql; /* NULL but for PostgreSQL */
     struct st_mysql *mariadb;   /* NULL but for MariaDB */
     struct sl_mapped *mapped;   /* NULL but where a table of the user's is read: see mapped.h */
-    int savepoint_depth;     /* kept by store.c: how many are set; 1 while the first one is set */
+    int savepoint_depth; /* kept by store.c: how many are set; 1 while the first one is set */
 };
 
 #endif

@@ -22,6 +22,7 @@ static void close_store(struct sl_store *base)
     sl_postgresql_forget_tick(&store->tick);
     sl_buffer_deinit(&store->text);
     sl_buffer_deinit(&store->values);
+    sl_buffer_deinit(&store->ids);
     sl_free(store->url);
     sl_free(store);
 }
@@ -31,6 +32,12 @@ static bool has_changed(struct sl_store *store)
 {
     (void) store;
     return true;
+}
+
+static bool is_spoilt(const struct sl_store *store)
+{
+    const struct sl_store_postgresql *postgresql = (const struct sl_store_postgresql *) store;
+    return PQtransactionStatus(postgresql->connection) == PQTRANS_INERROR;
 }
 
 static bool in_transaction(const struct sl_store *store)
@@ -79,10 +86,12 @@ static const struct sl_store_ops postgresql_ops = {
     .commit = sl_postgresql_commit,
     .rollback = sl_postgresql_rollback,
     .in_transaction = in_transaction,
+    .is_spoilt = is_spoilt,
     .explain_rollback = explain_rollback,
     .forbid_writes = forbid_writes,
     .was_forbidden = was_forbidden,
     .interrupt = interrupt_statement,
+    .inbox_begin_all = sl_postgresql_inbox_begin_all,
     .outbox_insert = sl_postgresql_outbox_insert,
     .outbox_read = sl_postgresql_outbox_read,
     .outbox_state = sl_postgresql_outbox_state,
@@ -126,6 +135,7 @@ static int open_store(struct sl_store_postgresql *take_store, enum sl_store_mode
     snprintf(take_store->name, sizeof(take_store->name), "the database");
     sl_buffer_init(&take_store->text, SL_POSTGRESQL_TEXT_SIZE_MAX);
     sl_buffer_init(&take_store->values, (size_t) 64 << 20);
+    sl_buffer_init(&take_store->ids, (size_t) 1 << 20);
     if (sl_postgresql_connect(take_store, error) != 0 ||
         sl_postgresql_check_tables(take_store, mode, error) != 0) {
         close_store(&take_store->base);

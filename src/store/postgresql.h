@@ -75,6 +75,7 @@ struct sl_store_postgresql {
     uint64_t use_count;
     struct sl_buffer text;
     struct sl_buffer values;
+    struct sl_buffer ids; /* of events that are marked together */
     struct sl_postgresql_tick tick;
 };
 
@@ -233,5 +234,9 @@ int sl_store_postgresql_open(const char *url, enum sl_store_mode mode, struct sl
  */
 int sl_store_postgresql_adopt(PGconn *connection, struct sl_store **ret_store,
     struct sluice_error *error) __attribute__((warn_unused_result));
+
+/** See store/store.h. */
+int sl_postgresql_inbox_begin_all(struct sl_store *base, const char *consumer,
+    const struct sl_inbox_ids *ids, int64_t now_ms, bool *ret_is_new, struct sluice_error *error);
 
 #endif

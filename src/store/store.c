@@ -164,6 +164,11 @@ bool sl_store_in_transaction(const struct sl_store *store)
     return store->ops->in_transaction(store);
 }
 
+bool sl_store_is_spoilt(const struct sl_store *store)
+{
+    return store->ops->is_spoilt != NULL && store->ops->is_spoilt(store);
+}
+
 int sl_store_explain_rollback(const struct sl_store *store, struct sluice_error *error)
 {
     return store->ops->explain_rollback(store, error);
@@ -279,6 +284,24 @@ int sl_store_inbox_begin(struct sl_store *store, const char *consumer, const cha
     return need_transaction(store, "mark an event as applied", error) != 0
         ? -1
         : store->ops->inbox_begin(store, consumer, event_id, now_ms, ret_is_new, error);
+}
+
+int sl_store_inbox_begin_all(struct sl_store *store, const char *consumer,
+    const struct sl_inbox_ids *ids, int64_t now_ms, bool *ret_is_new, struct sluice_error *error)
+{
+    if (need_transaction(store, "mark events as applied", error) != 0) {
+        return -1;
+    }
+    if (store->ops->inbox_begin_all != NULL) {
+        return store->ops->inbox_begin_all(store, consumer, ids, now_ms, ret_is_new, error);
+    }
+    for (size_t i = 0; i < ids->count; i++) {
+        if (store->ops->inbox_begin(
+                store, consumer, ids->event_ids[i], now_ms, &ret_is_new[i], error) != 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 int sl_store_inbox_retain(struct sl_store *store, const char *consumer, int64_t before_ms,

@@ -215,6 +215,12 @@ void sl_store_rollback(struct sl_store *store);
 bool sl_store_in_transaction(const struct sl_store *store);
 
 /**
+ * Whether a statement has failed so that the open transaction takes nothing any more but the end of
+ * a savepoint (PostgreSQL).
+ */
+bool sl_store_is_spoilt(const struct sl_store *store);
+
+/**
  * Why a transaction is gone that nobody ended: -1 and the outage (SLUICE_RETRY) if the database has
  * just rolled it back by itself, for a full disk, for memory or for its file; 0 if it did not.
  * Asked right after the statement that failed.
@@ -322,12 +328,26 @@ int sl_store_lease_end(struct sl_store *store, const char *holder, struct sluice
 int sl_store_outbox_retain(struct sl_store *store, int64_t before_ms, int64_t count_max,
     int64_t *ret_deleted, struct sluice_error *error) __attribute__((warn_unused_result));
 
+/* Ids of events, to be marked together. */
+struct sl_inbox_ids {
+    const char *const *event_ids;
+    size_t count;
+};
+
 /**
  * Insert the marker (consumer, event id) in the open transaction; `*ret_is_new` tells if it was not
  * there.
  */
 int sl_store_inbox_begin(struct sl_store *store, const char *consumer, const char *event_id,
     int64_t now_ms, bool *ret_is_new, struct sluice_error *error)
+    __attribute__((warn_unused_result));
+
+/**
+ * The same for several events at once, in as few round trips as the database can: `ret_is_new[i]`
+ * tells it of `event_ids[i]`. Of an id that is there twice the first is new.
+ */
+int sl_store_inbox_begin_all(struct sl_store *store, const char *consumer,
+    const struct sl_inbox_ids *ids, int64_t now_ms, bool *ret_is_new, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
 /**

@@ -14,6 +14,7 @@ static int64_t source_position; /* as many events are there to apply */
 static int64_t calls;
 static char heard[400];
 static bool was_lost;
+static const char *odd_outcome; /* of one event among many; NULL: there are none */
 
 /* An event that will fail has a key of its own, so that it stops nothing else. */
 static void append(const char *key, const char *type)
@@ -53,12 +54,33 @@ static void *publish_elsewhere(void *context)
     return NULL;
 }
 
+enum { MANY = 60, ODD_ONE = 45 };
+
+/* One event in the middle of many that go together is not like the others. */
+static enum sluice_outcome handle_many(
+    sluice_database *inside, const struct sluice_event *event, struct sluice_error *why)
+{
+    bool is_odd = strcmp(event->key, "odd") == 0;
+    if (is_odd && strcmp(odd_outcome, "knows") == 0) {
+        ck_assert_int_eq(put_word(inside, "word-0", why), -1);
+        return SLUICE_ALREADY_APPLIED;
+    }
+    put(inside, event->type);
+    if (strcmp(event->type, "word-59") == 0) {
+        sluice_consumer_stop(consumer);
+    }
+    return is_odd ? SLUICE_REJECTED : SLUICE_APPLIED;
+}
+
 /* Writes and publishes the event's type, then does what the type says. */
 static enum sluice_outcome handle(sluice_database *inside, const struct sluice_event *event,
     void *context, struct sluice_error *why)
 {
     struct sluice_error inner = {.code = SLUICE_OK};
     (void) context;
+    if (odd_outcome != NULL) {
+        return handle_many(inside, event, why);
+    }
     const char *type = event->type;
     /* What comes again after a loss is no measure. */
     if (was_lost ? strcmp(type, "Third") == 0 : ++calls == source_position) {
@@ -129,6 +151,7 @@ static void set_up(void)
     open_wallet();
     heard[0] = '\0';
     was_lost = false;
+    odd_outcome = NULL;
     source_position = 0;
     calls = 0;
     const char *log = temp_url(&place.temp, "local", "log.db");
@@ -219,6 +242,60 @@ START_TEST(a_unique_violation_in_a_handler_does_not_poison_the_transaction_that_
 }
 END_TEST
 
+static void run_many(const char *outcome_of_the_odd_one)
+{
+    odd_outcome = outcome_of_the_odd_one;
+    for (int i = 0; i < MANY; i++) {
+        char type[16];
+        snprintf(type, sizeof(type), "word-%d", i);
+        append(i == ODD_ONE ? "odd" : "k", type);
+    }
+    run();
+}
+
+static const char *counts(void)
+{
+    return column_of_ours(
+        "CASE WHEN applied_total = 59 AND duplicates_total + failures_total = 1"
+        " THEN 'all but one' ELSE 'other' END",
+        "consumer", "");
+}
+
+static const char *mark_count(void)
+{
+    return column_of_ours(
+        "CASE count(*) WHEN 60 THEN 'all' WHEN 59 THEN 'all but one' ELSE 'other' END", "inbox",
+        "");
+}
+
+START_TEST(of_many_events_that_go_together_only_the_one_that_fails_is_undone)
+{
+    set_up();
+    run_many("fails");
+    ck_assert_str_eq(column_of("SELECT CASE count(*) WHEN 59 THEN 'all but one' ELSE 'other' END"
+                               " FROM word"),
+        "all but one");
+    ck_assert_str_eq(column_of_ours("type", "dead_letter", ""), "word-45");
+    ck_assert_str_eq(mark_count(), "all but one");
+    ck_assert_str_eq(counts(), "all but one");
+    tear_down();
+}
+END_TEST
+
+START_TEST(a_unique_violation_among_many_events_spoils_none_of_them)
+{
+    set_up();
+    run_many("knows");
+    ck_assert_str_eq(column_of("SELECT CASE count(*) WHEN 59 THEN 'all but one' ELSE 'other' END"
+                               " FROM word"),
+        "all but one");
+    ck_assert_str_eq(reasons(), "");
+    ck_assert_str_eq(mark_count(), "all");
+    ck_assert_str_eq(counts(), "all but one");
+    tear_down();
+}
+END_TEST
+
 START_TEST(a_connection_that_is_lost_under_a_handler_is_an_outage_and_uses_up_no_attempt)
 {
     set_up();
@@ -247,5 +324,7 @@ DATABASE_UNIT_MAIN("handler", a_veto_fails_the_one_event_whose_handler_published
     listeners_hear_what_handlers_published_once_it_is_committed,
     a_handler_that_swallows_an_inner_failure_has_failed,
     a_unique_violation_in_a_handler_does_not_poison_the_transaction_that_records_it,
+    of_many_events_that_go_together_only_the_one_that_fails_is_undone,
+    a_unique_violation_among_many_events_spoils_none_of_them,
     a_connection_that_is_lost_under_a_handler_is_an_outage_and_uses_up_no_attempt,
     another_thread_cannot_publish_into_a_handlers_transaction)
