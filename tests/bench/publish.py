@@ -14,7 +14,7 @@ from pathlib import Path
 from common import Database, Rows, cpu_of_children, load_text, note, print_table, wait_for
 
 CLIENTS = 8
-PAYLOAD = """json_build_object('order_id', :number, 'customer', :customer, 'status', 'ACCEPTED',
+PAYLOAD = """json_build_object('order_id', :number::bigint, 'customer', :customer::bigint, 'status', 'ACCEPTED',
  'items', repeat(md5(:number::text), 6), 'currency', 'KRW')::text"""
 SCRIPT = """\\set number random(1, 1000000000)
 \\set customer random(1, 10000)
