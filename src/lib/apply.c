@@ -18,7 +18,7 @@ enum { TRANSACTION_TIME_MAX_US = 20000 };
  * A chunk is for what goes well and fast: it begins after some successes in a row, since all of it
  * is done again if one fails, and grows while it takes less than half of the time.
  */
-enum { CHUNK_MAX = 64, CHUNK_TIME_US = 4000, CHUNK_STREAK = 16 };
+enum { CHUNK_MAX = 64, CHUNK_TIME_US = 10000, CHUNK_STREAK = 16 };
 
 /* What a transaction has done so far, for the counters. */
 struct tally {

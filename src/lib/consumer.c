@@ -15,8 +15,8 @@ enum {
     TOPICS_MAX = 32,
     OUTAGE_REST_FIRST_MS = 20,
     OUTAGE_REST_MAX_MS = 2000,
-    LOOK_INTERVAL_MS = 1000,    /* how often a server is asked whether something was redriven */
-    FLUSH_DELAY_MS = 100,       /* how long a commit of the broker's position may lag */
+    LOOK_INTERVAL_MS = 1000, /* how often a server is asked whether something was redriven */
+    FLUSH_DELAY_MS = 100,    /* how long a commit of the broker's position may lag */
     RETENTION_INTERVAL_MS = 60000,
     DAY_MS = 86400000
 };
@@ -32,7 +32,7 @@ struct sluice_consumer {
     uv_loop_t loop;
     bool has_loop;
     uv_async_t stop_signal;
-    uv_timer_t turn_timer;  /* the next turn: at once, after a rest, or when a retry is due */
+    uv_timer_t turn_timer; /* the next turn: at once, after a rest, or when a retry is due */
     uv_timer_t flush_timer;
     struct sl_watch *watch; /* the database: a redrive comes through it */
     _Atomic int is_stopped;
@@ -210,9 +210,8 @@ static int retain(sluice_consumer *consumer, struct sluice_error *error)
         return 0;
     }
     int64_t deleted;
-    if (sl_store_inbox_retain(sl_database_store(consumer->applier.database),
-            consumer->applier.name, sl_clock_wall_ms() - consumer->inbox_retention_ms, 10000,
-            &deleted, error) != 0) {
+    if (sl_store_inbox_retain(sl_database_store(consumer->applier.database), consumer->applier.name,
+            sl_clock_wall_ms() - consumer->inbox_retention_ms, 10000, &deleted, error) != 0) {
         return -1;
     }
     /* A full piece means that there is more: go on with the next turn. */
@@ -237,6 +236,31 @@ static int fail_later(struct sluice_error *error)
     return sl_fail(error, SLUICE_UNAVAILABLE, SLUICE_RETRY, "the handler asked to retry later");
 }
 
+/*
+ * Apply what was read. A transaction that took its time ends within it. On a server the next one
+ * goes on at once, since reading again costs a round trip to the broker; where there is one writer,
+ * the others get their turn first.
+ */
+static int apply(sluice_consumer *consumer, const struct sl_record *records, size_t count,
+    size_t *ret_applied, bool *ret_is_outage, struct sluice_error *error)
+{
+    bool is_server = sl_store_watch_file(sl_database_store(consumer->applier.database)) == NULL;
+    while (*ret_applied < count) {
+        size_t more = 0;
+        const struct sl_record *rest = records + *ret_applied;
+        if (sl_applier_apply(
+                &consumer->applier, rest, count - *ret_applied, &more, ret_is_outage, error) != 0 ||
+            commit_offsets(consumer, rest, more, error) != 0) {
+            return -1;
+        }
+        *ret_applied += more;
+        if (!is_server || *ret_is_outage || atomic_load(&consumer->is_stopped)) {
+            break;
+        }
+    }
+    return 0;
+}
+
 /* One batch, or one retry that is due. *ret_delay_ms says when to turn again; -1: when woken. */
 static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_error *error)
 {
@@ -253,16 +277,11 @@ static int turn(sluice_consumer *consumer, int64_t *ret_delay_ms, struct sluice_
         return -1;
     }
     size_t applied_count = 0;
-    if (count > 0 &&
-        sl_applier_apply(
-            &consumer->applier, records, count, &applied_count, &is_outage, error) != 0) {
-        return -1;
-    }
-    if (commit_offsets(consumer, records, applied_count, error) != 0 ||
+    if (apply(consumer, records, count, &applied_count, &is_outage, error) != 0 ||
         retain(consumer, error) != 0) {
         return -1;
     }
-    /* A transaction that took its time is ended within the batch: the rest is to be read again. */
+    /* What was not applied is to be read again. */
     if (applied_count < count && sl_reader_rewind(consumer->reader, error) != 0) {
         return -1;
     }
