@@ -16,9 +16,9 @@ enum {
     RETAIN_INTERVAL_MS = 1000,
     RETAIN_TIME_MAX_MS = 100,
     OUTBOX_DELETES_MAX = 1000,
-    POLL_INTERVAL_MS = 20,
+    POLL_INTERVAL_MS = 5,
     POLL_FAST_MS = 1000, /* so long after the last event a server is asked at the full rate */
-    POLL_SLOWER = 5,
+    POLL_SLOWER = 10,
     STEPS_A_TURN = 64, /* then the loop gets its turn, so that a stop is heard under load */
     TURN_PAUSE_MS = 1
 };

@@ -26,7 +26,7 @@ struct sl_relay_options {
     const struct sl_mapping *mapping; /* of a table to read in place of the outbox; or NULL */
     struct sl_delivery_policy policy;
     int64_t batch_events_max;    /* rows that are appended at once; at least 1 */
-    int64_t poll_interval_ms;    /* how often a server is asked for news; 0: 20 */
+    int64_t poll_interval_ms;    /* how often a server is asked for news; 0: 5 */
     int64_t retention_ms;        /* how long sent rows stay in the outbox; 0: for ever */
     int64_t broker_retention_ms; /* the local log's age limit; 0: for ever */
     int64_t broker_size_max;     /* the local log's size limit in bytes; 0: none */
