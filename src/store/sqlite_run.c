@@ -33,21 +33,26 @@ static struct sluice_value column_value(sqlite3_stmt *statement, int index)
     }
     default: {
         const char *text = (const char *) sqlite3_column_text(statement, index);
-        return (struct sluice_value) {SLUICE_TEXT, 0, text == NULL ? "" : text,
-            (size_t) sqlite3_column_bytes(statement, index)};
+        return (struct sluice_value) {
+            SLUICE_TEXT, 0, text, (size_t) sqlite3_column_bytes(statement, index)};
     }
     }
 }
 
-static void visit_row(sqlite3_stmt *statement, const struct sl_sql *sql)
+/* -1 if a text could not be had for lack of memory: it must not be taken for an empty one. */
+static int visit_row(sqlite3_stmt *statement, const struct sl_sql *sql)
 {
     struct sluice_value columns[SL_SQL_COLUMNS_MAX];
     int count = sqlite3_column_count(statement);
     count = count > SL_SQL_COLUMNS_MAX ? SL_SQL_COLUMNS_MAX : count;
     for (int i = 0; i < count; i++) {
         columns[i] = column_value(statement, i);
+        if (columns[i].kind == SLUICE_TEXT && columns[i].data == NULL) {
+            return -1;
+        }
     }
     sql->visit(sql->context, columns, (size_t) count);
+    return 0;
 }
 
 static sqlite3_stmt *prepare(
@@ -80,8 +85,9 @@ int sl_sqlite_run_sql(
     }
     int result;
     while ((result = sqlite3_step(statement)) == SQLITE_ROW) {
-        if (sql->visit != NULL) {
-            visit_row(statement, sql);
+        if (sql->visit != NULL && visit_row(statement, sql) != 0) {
+            sqlite3_reset(statement);
+            return sl_fail_memory(error, "a row");
         }
     }
     int status = result == SQLITE_DONE ? 0 : sl_sqlite_fail(sqlite, result, sql->what, error);

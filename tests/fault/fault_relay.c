@@ -120,7 +120,7 @@ static void publish(bool is_held)
             "INSERT INTO sluice_dead_letter (stage, event_id, position, topic, message_key, type,"
             " payload, headers, created_at, state, attempts, next_attempt_at, held_at, reason)"
             " VALUES ('relay', (SELECT printf('00000000-0000-7000-8000-%012d', max(position))"
-            "  FROM sluice_outbox), 0, 't', 'k', 'T', 0, '{\"h\":\"v\"}', 1, 'RETRYING', 1, 1, 1,"
+            "  FROM sluice_outbox), 0, 't', 'k', 'T', '0', '{\"h\":\"v\"}', 1, 'RETRYING', 1, 1, 1,"
             "  'r')");
     }
 }
