@@ -223,8 +223,8 @@ const char *sl_config_need(const struct sl_config *config, enum sl_option_id id)
         const struct sl_option *option = sl_option_of(id);
         char name[64];
         sl_option_environment_name(option, name);
-        sl_report("'%s' is not set; give --%s=%s:FILE, set %s, or name a file with --config FILE",
-            option->name, option->name, option->choices, name);
+        sl_report("'%s' is not set; give --%s=%.*s:FILE, set %s, or name a file with --config FILE",
+            option->name, option->name, (int) strcspn(option->choices, " "), option->choices, name);
     }
     return text;
 }

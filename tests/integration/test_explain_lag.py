@@ -81,10 +81,9 @@ def test_lag_shows_every_consumer_by_partition(orders: Orders, event_id: str) ->
     assert CONSUMER in works("lag", *both(orders))
     with orders.payments_held():
         orders.place()
-        behind = 0
-        while behind == 0:
-            behind = sum(place["lag_events"] for place in json.loads(
-                works("lag", CONSUMER, "--broker", f"local:{orders.data}/log.db", "--json")))
+        wait_until(lambda: sum(place["lag_events"] for place in json.loads(
+            works("lag", CONSUMER, "--broker", f"local:{orders.data}/log.db", "--json"))),
+            "the consumer is behind")
 
 
 def test_a_consumer_that_never_was_has_no_lag(orders: Orders) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.process import BUILD, ROOT
 
+pytestmark = pytest.mark.quiet  # an install may link the command anew, which others run
 HEADERS = sorted((ROOT / "include/sluice").glob("*.h"))
 PROGRAM = """\
 #include <sluice/consumer.h>

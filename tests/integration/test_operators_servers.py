@@ -80,7 +80,7 @@ def test_verify_and_explain_on_postgresql_and_kafka(
     report = verify(database, kafka.url)
     assert (report["breaches"]["lost"], report["counts"]["foreign"]) == (1, 1), report
     assert [(each["id"], each["topic"]) for each in report["wrong"]] == [(lost, topic)]
-    assert verify(database, kafka.url, "--all-sources")["breaches"]["phantom"] == 1
+    assert verify(database, kafka.url, "--all-sources")["breaches"]["phantom"] >= 1
 
 
 def test_verify_on_postgresql_and_the_local_log_while_it_runs(

@@ -48,6 +48,7 @@ def is_listening(number: int) -> bool:
 def folder() -> Iterator[Path]:
     """A folder for data; what a test left running in it is stopped."""
     with tempfile.TemporaryDirectory(prefix="sluice-servers-") as path:
+        Path(path).chmod(0o711)  # each server's own account passes through it
         try:
             yield Path(path)
         finally:

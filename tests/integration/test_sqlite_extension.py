@@ -25,8 +25,7 @@ def connect(path: Path) -> sqlite3.Connection:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     with closing(connect(tmp_path / "app.db")) as opened:
-        for schema in sorted((ROOT / "src/store/sql").glob("*.sql")):
-            opened.executescript(schema.read_text())
+        opened.executescript((ROOT / "src/store/sql/sqlite.sql").read_text())
         yield opened
 
 

@@ -229,7 +229,7 @@ class StudyPosts:
             return {name: count for name, count in json.loads(done.stdout)["breaches"].items()
                     if count}
         with suppress(AssertionError):
-            wait_until(lambda: not breaches(), "every event is delivered once and in order", 60)
+            wait_until(lambda: not breaches(), "every event is delivered once and in order", 180)
         assert breaches() == {}
         assert [self.held(stage) for stage in ("relay", "post-sync-group", "notification-group")
                 ] == [[], [], []]
