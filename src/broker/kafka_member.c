@@ -38,6 +38,7 @@ struct place {
     int64_t first_offset; /* the first that was taken since the assignment; -1: none */
     int64_t next_offset;  /* behind what was taken; -1: nothing was */
     int64_t noted_offset; /* -1: nothing was noted since the assignment */
+    int64_t seek_offset;  /* to be gone back to before anything else is taken; -1: nothing */
 };
 
 struct member {
@@ -146,6 +147,7 @@ static void on_assigned(struct member *member, const rd_kafka_topic_partition_li
         place->first_offset = -1;
         place->next_offset = -1;
         place->noted_offset = -1;
+        place->seek_offset = -1;
     }
     member->is_assigned = true;
 }
@@ -269,6 +271,62 @@ static int take_all(struct member *member, size_t count_max, struct sluice_error
     return status < 0 ? -1 : 0;
 }
 
+/*
+ * Go back where that is still to be done. Until it has worked nothing more is taken: what stands
+ * between would be passed over.
+ */
+static int go_back(struct member *member, struct sluice_error *error)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+    for (size_t i = 0; i < member->place_count; i++) {
+        const struct place *place = &member->places[i];
+        if (place->is_owned && place->seek_offset >= 0) {
+            rd_kafka_topic_partition_list_add(list, place->topic, place->partition)->offset =
+                place->seek_offset;
+        }
+    }
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (list->cnt > 0) {
+        rd_kafka_error_t *failure =
+            rd_kafka_seek_partitions(member->client.handle, list, COMMIT_TIMEOUT_MS);
+        code = failure == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failure);
+        rd_kafka_error_destroy(failure);
+    }
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+        const rd_kafka_topic_partition_t *each = &list->elems[i];
+        struct place *place = find_place(member, each->topic, each->partition);
+        if (each->err == RD_KAFKA_RESP_ERR_NO_ERROR && place != NULL) {
+            place->next_offset = place->next_offset < 0 ? -1 : place->seek_offset;
+            place->seek_offset = -1;
+        } else {
+            code = each->err;
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+        ? 0
+        : sl_kafka_fail(&member->client, code, "cannot go back in a topic", error);
+}
+
+/*
+ * The client is polled all the same, so that partitions can go and come. A record that it gives is
+ * one more to be gone back to.
+ */
+static void hear_rebalances(struct member *member)
+{
+    rd_kafka_message_t *message = rd_kafka_consumer_poll(member->client.handle, 0);
+    if (message == NULL) {
+        return;
+    }
+    struct place *place = message->err == RD_KAFKA_RESP_ERR_NO_ERROR
+        ? find_place(member, rd_kafka_topic_name(message->rkt), message->partition)
+        : NULL;
+    if (place != NULL && place->is_owned && place->seek_offset < 0) {
+        place->seek_offset = message->offset;
+    }
+    rd_kafka_message_destroy(message);
+}
+
 static int next(struct sl_reader *base, size_t count_max, const struct sl_record **ret_records,
     size_t *ret_count, struct sluice_error *error)
 {
@@ -277,6 +335,10 @@ static int next(struct sl_reader *base, size_t count_max, const struct sl_record
     if (member->has_failure) {
         member->has_failure = false;
         *error = member->failure;
+        return -1;
+    }
+    if (go_back(member, error) != 0) {
+        hear_rebalances(member);
         return -1;
     }
     member->is_taking = true;
@@ -336,30 +398,32 @@ static int flush(struct sl_reader *base, struct sluice_error *error)
     }
 }
 
+/* Where a partition is to be gone back to: -1, or the record that was kept and not handed out. */
+static int64_t kept_offset(const struct member *member, const struct place *place)
+{
+    const rd_kafka_message_t *kept = member->kept;
+    return kept != NULL && kept->partition == place->partition &&
+            strcmp(rd_kafka_topic_name(kept->rkt), place->topic) == 0
+        ? kept->offset
+        : -1;
+}
+
 static int rewind_member(struct sl_reader *base, struct sluice_error *error)
 {
     struct member *member = (struct member *) base;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
     for (size_t i = 0; i < member->place_count; i++) {
         struct place *place = &member->places[i];
         int64_t target = place->noted_offset >= 0 ? place->noted_offset : place->first_offset;
-        if (place->is_owned && target >= 0 && target != place->next_offset) {
-            rd_kafka_topic_partition_list_add(list, place->topic, place->partition)->offset =
-                target;
-            place->next_offset = target;
+        int64_t kept = kept_offset(member, place);
+        /* A record that was kept has left the client's queue: dropped, it must come again. */
+        if (place->is_owned && target >= 0 && (target != place->next_offset || kept >= 0)) {
+            place->seek_offset = target;
+        } else if (place->is_owned && kept >= 0) {
+            place->seek_offset = kept;
         }
     }
     drop_kept(member);
-    rd_kafka_error_t *failure = list->cnt == 0
-        ? NULL
-        : rd_kafka_seek_partitions(member->client.handle, list, COMMIT_TIMEOUT_MS);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (failure == NULL) {
-        return 0;
-    }
-    rd_kafka_resp_err_t code = rd_kafka_error_code(failure);
-    rd_kafka_error_destroy(failure);
-    return sl_kafka_fail(&member->client, code, "cannot go back in a topic", error);
+    return go_back(member, error);
 }
 
 /*
