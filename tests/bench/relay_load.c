@@ -334,7 +334,7 @@ static void run_fill(char **arguments)
     for (int64_t i = 0; i < count; i++) {
         char payload[512];
         char key[24];
-        char id[40];
+        char id[48];
         make_payload(payload, sizeof(payload), i);
         snprintf(key, sizeof(key), "%" PRId64, i * 7919 % KEYS);
         snprintf(id, sizeof(id), "01a20398-f6d2-7d74-8e39-%012" PRIx64, i);
