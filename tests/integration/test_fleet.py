@@ -72,7 +72,7 @@ def fleet() -> Iterator[Fleet]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# One run of four met a post that was answered with 201 and then not found; until that is understood
+# One run of four met a user who had signed in and was then not found; until that is understood
 # the whole runs where somebody looks at it.
 @pytest.mark.skipif("SLUICE_FLEET_SECONDS" not in os.environ, reason="part of make drill")
 def test_no_promise_is_broken_whatever_dies_and_however_long_the_broker_is_away(fleet: Fleet
