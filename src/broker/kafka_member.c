@@ -271,12 +271,25 @@ static int take_all(struct member *member, size_t count_max, struct sluice_error
     return status < 0 ? -1 : 0;
 }
 
+static bool is_going_back(const struct member *member)
+{
+    for (size_t i = 0; i < member->place_count; i++) {
+        if (member->places[i].is_owned && member->places[i].seek_offset >= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * Go back where that is still to be done. Until it has worked nothing more is taken: what stands
  * between would be passed over.
  */
 static int go_back(struct member *member, struct sluice_error *error)
 {
+    if (!is_going_back(member)) {
+        return 0;
+    }
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
     for (size_t i = 0; i < member->place_count; i++) {
         const struct place *place = &member->places[i];
@@ -285,13 +298,11 @@ static int go_back(struct member *member, struct sluice_error *error)
                 place->seek_offset;
         }
     }
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (list->cnt > 0) {
-        rd_kafka_error_t *failure =
-            rd_kafka_seek_partitions(member->client.handle, list, COMMIT_TIMEOUT_MS);
-        code = failure == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failure);
-        rd_kafka_error_destroy(failure);
-    }
+    rd_kafka_error_t *failure =
+        rd_kafka_seek_partitions(member->client.handle, list, COMMIT_TIMEOUT_MS);
+    rd_kafka_resp_err_t code =
+        failure == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failure);
+    rd_kafka_error_destroy(failure);
     for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
         const rd_kafka_topic_partition_t *each = &list->elems[i];
         struct place *place = find_place(member, each->topic, each->partition);
@@ -398,7 +409,7 @@ static int flush(struct sl_reader *base, struct sluice_error *error)
     }
 }
 
-/* Where a partition is to be gone back to: -1, or the record that was kept and not handed out. */
+/* The offset of the record of a partition that was kept and not handed out; -1: there is none. */
 static int64_t kept_offset(const struct member *member, const struct place *place)
 {
     const rd_kafka_message_t *kept = member->kept;
