@@ -63,28 +63,43 @@ static int64_t lag_ms_of(struct sl_broker *broker, const struct sl_partition_sta
     return now_ms - time_ms;
 }
 
+static void add_place(struct sl_broker *broker, const char *consumer,
+    const struct sl_partition_state *state, int64_t offset, int64_t now_ms, json_t *places)
+{
+    int64_t lag = state->next_offset - offset;
+    json_array_append_new(places,
+        json_pack("{s:s, s:o, s:i, s:I, s:I, s:I, s:I}", "consumer", consumer, "topic",
+            sl_state_text(state->topic), "partition", state->partition, "offset",
+            (json_int_t) offset, "next_offset", (json_int_t) state->next_offset, "lag_events",
+            (json_int_t) lag, "lag_ms", (json_int_t) lag_ms_of(broker, state, offset, now_ms)));
+}
+
+/*
+ * A topic of which the consumer has committed any partition is one that it reads: of the others it
+ * would read all that is there, so all of it is lag.
+ */
 static int add_places(struct sl_broker *broker, const char *consumer,
     const struct partitions *partitions, int64_t now_ms, json_t *places, struct sluice_error *error)
 {
-    for (size_t i = 0; i < partitions->count; i++) {
-        const struct sl_partition_state *state = &partitions->states[i];
-        int64_t offset;
-        if (sl_broker_committed(
-                broker, consumer, state->topic, state->partition, &offset, error) != 0) {
-            return -1;
+    const struct sl_partition_state *states = partitions->states;
+    int64_t *offsets = sl_allocate(PARTITIONS_MAX * sizeof(*offsets));
+    int result = offsets == NULL ? sl_fail_memory(error, "the broker's state") : 0;
+    for (size_t first = 0, end; first < partitions->count && result == 0; first = end) {
+        bool is_read = false;
+        for (end = first; end < partitions->count && result == 0 &&
+             sl_text_equal(states[end].topic, states[first].topic);
+             end++) {
+            result = sl_broker_committed(broker, consumer, states[end].topic,
+                states[end].partition, &offsets[end], error);
+            is_read = is_read || (result == 0 && offsets[end] >= 0);
         }
-        if (offset < 0) {
-            continue;
+        for (size_t i = first; i < end && is_read && result == 0; i++) {
+            int64_t offset = offsets[i] >= 0 ? offsets[i] : states[i].first_offset;
+            add_place(broker, consumer, &states[i], offset, now_ms, places);
         }
-        int64_t lag = state->next_offset - offset;
-        json_array_append_new(places,
-            json_pack("{s:s, s:o, s:i, s:I, s:I, s:I, s:I}", "consumer", consumer, "topic",
-                sl_state_text(state->topic), "partition", state->partition, "offset",
-                (json_int_t) offset, "next_offset", (json_int_t) state->next_offset, "lag_events",
-                (json_int_t) lag, "lag_ms",
-                (json_int_t) lag_ms_of(broker, state, offset, now_ms)));
     }
-    return 0;
+    sl_free(offsets);
+    return result;
 }
 
 static int add_all_places(struct sl_broker *broker, const json_t *databases,

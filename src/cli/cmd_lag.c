@@ -128,7 +128,8 @@ const struct sl_command sl_command_lag = {
         "examples:\n  sluice lag --config app.yaml\n"
         "  sluice lag wallet-init --broker kafka://localhost:9092\n\n"
         "Without a name: all consumers of the databases. AGE is that of the first event which\n"
-        "the consumer has not committed. A partition that it never committed has no line.\n",
+        "the consumer has not committed. Of a topic that it reads, a partition which it never\n"
+        "committed counts from its start.\n",
     .sections = "database broker",
     .flags = {{"json", NULL, "as JSON"}},
     .run = run,

@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
+from typing import Callable
 
 import pytest
 from harness.command import Database, fails, sluice, works
 from harness.orders import Orders
+from harness.process import Process, program
 from harness.waiting import wait_until
 
 CONSUMER = "order-payment-requested-v1"
@@ -84,6 +88,28 @@ def test_lag_shows_every_consumer_by_partition(orders: Orders, event_id: str) ->
         wait_until(lambda: sum(place["lag_events"] for place in json.loads(
             works("lag", CONSUMER, "--broker", f"local:{orders.data}/log.db", "--json"))),
             "the consumer is behind")
+
+
+def test_what_waits_in_a_partition_that_was_never_committed_is_lag(
+        start: Callable[..., Process], tmp_path: Path) -> None:
+    """A consumer's first event of such a partition may be the one that it cannot apply."""
+    broker = f"local:{tmp_path}/log.db"
+    database = Database(tmp_path / "app.db")
+    for number in range(20):
+        database.publish("orders", f"key-{number}")
+    start([program("sluice"), "relay", "--database", database.url, "--broker", broker,
+           "--console.listen=127.0.0.1:0"]).wait_ready()
+
+    def ends() -> dict[int, int]:
+        with closing(sqlite3.connect(tmp_path / "log.db", timeout=20)) as log:
+            return dict(log.execute("SELECT number, next_offset FROM partition"))
+    wait_until(lambda: sum(ends().values()) == 20, "all is in the log")
+    with closing(sqlite3.connect(tmp_path / "log.db", timeout=20)) as log:
+        log.execute("INSERT INTO consumer_position VALUES ('late', 'orders', 2, ?)", (ends()[2],))
+        log.commit()
+    lag = {place["partition"]: place["lag_events"] for place in
+           json.loads(works("lag", "late", "--broker", broker, "--json"))}
+    assert lag == {**ends(), 2: 0} and sum(lag.values()) > 0
 
 
 def test_a_consumer_that_never_was_has_no_lag(orders: Orders) -> None:

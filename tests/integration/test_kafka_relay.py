@@ -44,7 +44,7 @@ def test_a_relay_that_is_killed_again_and_again_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("outage", ["stopped", "killed", "paused"])
-def test_an_outage_of_kafka_loses_and_doubles_nothing_and_uses_up_no_attempt(
+def test_an_outage_of_kafka_loses_nothing_and_uses_up_no_attempt(
         private_kafka, start, tmp_path, outage) -> None:
     kafka = private_kafka()
     outbox = Outbox(tmp_path, kafka.url, "orders")
@@ -68,7 +68,7 @@ def test_an_outage_of_kafka_loses_and_doubles_nothing_and_uses_up_no_attempt(
     finally:
         writer.stop()
     outbox.wait_sent(120)
-    outbox.check_arrived()
+    outbox.check_arrived(may_be_doubled=outage == "paused")
     assert "delivery goes on" in relay.said()
 
 
