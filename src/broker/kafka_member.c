@@ -271,6 +271,28 @@ static int take_all(struct member *member, size_t count_max, struct sluice_error
     return status < 0 ? -1 : 0;
 }
 
+/* A record that is not handed out, but has left the client's queue, is one to be gone back to. */
+static void put_back(struct member *member, rd_kafka_message_t *message)
+{
+    struct place *place = message->err == RD_KAFKA_RESP_ERR_NO_ERROR
+        ? find_place(member, rd_kafka_topic_name(message->rkt), message->partition)
+        : NULL;
+    if (place != NULL && place->is_owned &&
+        (place->seek_offset < 0 || message->offset < place->seek_offset)) {
+        place->seek_offset = message->offset;
+    }
+    rd_kafka_message_destroy(message);
+}
+
+static void put_back_kept(struct member *member)
+{
+    rd_kafka_message_t *kept = member->kept;
+    member->kept = NULL;
+    if (kept != NULL) {
+        put_back(member, kept);
+    }
+}
+
 static bool is_going_back(const struct member *member)
 {
     for (size_t i = 0; i < member->place_count; i++) {
@@ -283,13 +305,14 @@ static bool is_going_back(const struct member *member)
 
 /*
  * Go back where that is still to be done. Until it has worked nothing more is taken: what stands
- * between would be passed over.
+ * between would be passed over, and what has come meanwhile would overtake it.
  */
 static int go_back(struct member *member, struct sluice_error *error)
 {
     if (!is_going_back(member)) {
         return 0;
     }
+    put_back_kept(member);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
     for (size_t i = 0; i < member->place_count; i++) {
         const struct place *place = &member->places[i];
@@ -302,17 +325,17 @@ static int go_back(struct member *member, struct sluice_error *error)
         rd_kafka_seek_partitions(member->client.handle, list, COMMIT_TIMEOUT_MS);
     rd_kafka_resp_err_t code =
         failure == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(failure);
-    rd_kafka_error_destroy(failure);
-    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+    for (int i = 0; failure == NULL && i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *each = &list->elems[i];
         struct place *place = find_place(member, each->topic, each->partition);
-        if (each->err == RD_KAFKA_RESP_ERR_NO_ERROR && place != NULL) {
-            place->next_offset = place->next_offset < 0 ? -1 : place->seek_offset;
-            place->seek_offset = -1;
-        } else {
+        if (each->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             code = each->err;
+            continue;
         }
+        place->next_offset = place->next_offset < 0 ? -1 : place->seek_offset;
+        place->seek_offset = -1;
     }
+    rd_kafka_error_destroy(failure);
     rd_kafka_topic_partition_list_destroy(list);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
         ? 0
@@ -320,22 +343,20 @@ static int go_back(struct member *member, struct sluice_error *error)
 }
 
 /*
- * The client is polled all the same, so that partitions can go and come. A record that it gives is
- * one more to be gone back to.
+ * The client is polled all the same, so that partitions can go and come. What it gives is put back;
+ * only a client that cannot go on says more than the failure that brought us here.
  */
-static void hear_rebalances(struct member *member)
+static void hear_rebalances(struct member *member, struct sluice_error *error)
 {
     rd_kafka_message_t *message = rd_kafka_consumer_poll(member->client.handle, 0);
     if (message == NULL) {
         return;
     }
-    struct place *place = message->err == RD_KAFKA_RESP_ERR_NO_ERROR
-        ? find_place(member, rd_kafka_topic_name(message->rkt), message->partition)
-        : NULL;
-    if (place != NULL && place->is_owned && place->seek_offset < 0) {
-        place->seek_offset = message->offset;
+    struct sluice_error failure;
+    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && take_error(member, message, &failure) != 0) {
+        *error = failure;
     }
-    rd_kafka_message_destroy(message);
+    put_back(member, message);
 }
 
 static int next(struct sl_reader *base, size_t count_max, const struct sl_record **ret_records,
@@ -349,7 +370,7 @@ static int next(struct sl_reader *base, size_t count_max, const struct sl_record
         return -1;
     }
     if (go_back(member, error) != 0) {
-        hear_rebalances(member);
+        hear_rebalances(member, error);
         return -1;
     }
     member->is_taking = true;
@@ -409,31 +430,17 @@ static int flush(struct sl_reader *base, struct sluice_error *error)
     }
 }
 
-/* The offset of the record of a partition that was kept and not handed out; -1: there is none. */
-static int64_t kept_offset(const struct member *member, const struct place *place)
-{
-    const rd_kafka_message_t *kept = member->kept;
-    return kept != NULL && kept->partition == place->partition &&
-            strcmp(rd_kafka_topic_name(kept->rkt), place->topic) == 0
-        ? kept->offset
-        : -1;
-}
-
 static int rewind_member(struct sl_reader *base, struct sluice_error *error)
 {
     struct member *member = (struct member *) base;
     for (size_t i = 0; i < member->place_count; i++) {
         struct place *place = &member->places[i];
         int64_t target = place->noted_offset >= 0 ? place->noted_offset : place->first_offset;
-        int64_t kept = kept_offset(member, place);
-        /* A record that was kept has left the client's queue: dropped, it must come again. */
-        if (place->is_owned && target >= 0 && (target != place->next_offset || kept >= 0)) {
+        if (place->is_owned && target >= 0 && target != place->next_offset) {
             place->seek_offset = target;
-        } else if (place->is_owned && kept >= 0) {
-            place->seek_offset = kept;
         }
     }
-    drop_kept(member);
+    put_back_kept(member);
     return go_back(member, error);
 }
 

@@ -2,76 +2,15 @@
  * What a broker of Kafka may answer, and what becomes of the append: with librdkafka's mock
  * cluster, which fails as it is told.
  */
-#include <librdkafka/rdkafka.h>
-#include <librdkafka/rdkafka_mock.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "broker/kafka.h"
+#include "support/kafka_mock.h"
 #include "support/unit.h"
 
-enum { PRODUCE = 0, METADATA = 3, COUNT = 6 };
-
-static rd_kafka_t *mock_client;
-static rd_kafka_mock_cluster_t *mock;
-static struct sl_broker *broker;
-static struct sluice_error error;
-static struct sl_event events[COUNT];
-
-static void open_mock(void)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "/tmp/sluice-test-kafka-%d", (int) getpid());
-    /* So that the messages of a piece go together, as they do where much is sent. */
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    fputs("linger.ms=50\nsession.timeout.ms=3000\nheartbeat.interval.ms=500\n", file);
-    fclose(file);
-    char text[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    mock_client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
-    ck_assert_ptr_nonnull(mock_client);
-    mock = rd_kafka_mock_cluster_new(mock_client, 1);
-    rd_kafka_mock_topic_create(mock, "t", 1, 1);
-    snprintf(text, sizeof(text), "kafka://%s?properties=%s", rd_kafka_mock_cluster_bootstraps(mock),
-        path);
-    ck_assert_msg(sl_broker_open(text, &broker, &error) == 0, "%s", error.text);
-    unlink(path);
-    for (int i = 0; i < COUNT; i++) {
-        events[i] = (struct sl_event) {
-            .topic = SL_TEXT("t"),
-            .has_key = true,
-            .key = SL_TEXT("k"),
-            .type = SL_TEXT("T"),
-            .payload = SL_TEXT("{}"),
-            .headers = SL_TEXT("{}"),
-            .time_ms = 1700000000000 + i,
-        };
-        snprintf(events[i].id, sizeof(events[i].id), "00000000-0000-7000-8000-%012d", i);
-    }
-}
-
-static void close_mock(void)
-{
-    sl_broker_close(broker);
-    rd_kafka_mock_cluster_destroy(mock);
-    rd_kafka_destroy(mock_client);
-}
-
-static int append(const struct sl_event *first, size_t count, size_t *ret_rejected)
-{
-    struct sl_append append = {.events = first, .count = count, .source_id = "source"};
-    *ret_rejected = SIZE_MAX;
-    return sl_broker_append(broker, &append, ret_rejected, &error);
-}
-
-static void append_ok(const struct sl_event *first, size_t count)
-{
-    size_t rejected;
-    int status = append(first, count, &rejected);
-    ck_assert_msg(status == 0, "%s", error.text);
-}
+enum { PRODUCE = 0 };
 
 /* The topic holds these events and no others, in this order. */
 static void check_topic(const int *numbers, size_t count)
@@ -246,12 +185,15 @@ static void expect_refused(const char *url, const char *wanted)
 START_TEST(a_url_or_property_that_cannot_be_is_refused_and_no_secret_is_told)
 {
     static const char usage[] = "a Kafka broker's URL is kafka://host:port";
-    static const char path[] = "/tmp/sluice-test-kafka-properties";
+    char path[64];
+    char with_file[128];
     static const struct {
         const char *text;
         const char *wanted;
     } files[] = {{"acks=1\n", "line 1 of the Kafka properties file sets 'acks'"},
         {"# comment\n\nsasl.password\n", "line 3 of the Kafka properties file is not name=value"}};
+    snprintf(path, sizeof(path), "/tmp/sluice-test-kafka-%d", (int) getpid());
+    snprintf(with_file, sizeof(with_file), "kafka://host:1?properties=%s", path);
     expect_refused("kafka:host:1", usage);
     expect_refused("kafka://", usage);
     expect_refused("kafka://host", usage);
@@ -265,8 +207,7 @@ START_TEST(a_url_or_property_that_cannot_be_is_refused_and_no_secret_is_told)
         FILE *file = fopen(path, "w");
         fputs(files[i].text, file);
         fclose(file);
-        expect_refused(
-            "kafka://host:1?properties=/tmp/sluice-test-kafka-properties", files[i].wanted);
+        expect_refused(with_file, files[i].wanted);
     }
     unlink(path);
 }
