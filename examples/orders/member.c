@@ -262,8 +262,8 @@ static enum MHD_Result post_logout(const struct request *request)
 
 static enum MHD_Result on_request(void *context, const struct request *request)
 {
-    static const char *const paths[] = {
-        "/auth/register", "/auth/login", "/auth/logout", "/auth/config", NULL};
+    static const char *const routes[] = {"POST /auth/register", "POST /auth/login",
+        "POST /auth/logout", "GET /auth/config", NULL};
     struct member_service *service = context;
     if (request_is(request, "POST", "/auth/register", NULL)) {
         return post_register(service, request);
@@ -277,7 +277,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/auth/config", NULL)) {
         return answer_json(request, MHD_HTTP_OK, json_pack("{s:b}", "members", 1));
     }
-    return answer_unknown(request, paths);
+    return answer_unknown(request, routes);
 }
 
 int main(int argc, char **argv)

@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "answers.h"
 #include "caller.h"
 #include "live_status.h"
 #include "order_news.h"
@@ -138,10 +139,9 @@ static int place(struct order_service *service, const struct wish *wish, const c
 
 static enum MHD_Result answer_error(const struct request *request, const struct sluice_error *error)
 {
-    unsigned int status = error->code == SLUICE_CONFLICT    ? MHD_HTTP_UNPROCESSABLE_CONTENT
-                          : error->reaction == SLUICE_RETRY ? MHD_HTTP_SERVICE_UNAVAILABLE
-                                                            : MHD_HTTP_INTERNAL_SERVER_ERROR;
-    return answer_message(request, status, "%s", error->text);
+    return error->code == SLUICE_CONFLICT
+               ? answer_message(request, MHD_HTTP_UNPROCESSABLE_CONTENT, "%s", error->text)
+               : answer_failure(request, error);
 }
 
 static enum MHD_Result post_order(struct order_service *service, const struct request *request)
@@ -158,7 +158,10 @@ static enum MHD_Result post_order(struct order_service *service, const struct re
     if (user_id < 0) {
         return answer_nobody(request);
     }
-    if (read_wish(request->body, request->body_size, user_id, &wish, problem) != 0) {
+    json_t *body = request_object(request, problem);
+    int is_good = body != NULL && read_wish(body, user_id, &wish, problem) == 0;
+    json_decref(body);
+    if (!is_good) {
         return answer_message(request, MHD_HTTP_BAD_REQUEST, "%s", problem);
     }
     struct sluice_error error;
@@ -233,32 +236,11 @@ static enum MHD_Result cancel_order(
                      "order %" PRId64 " is %s and can no longer be cancelled", id, order.status);
 }
 
-/* Not ours: say which part is wrong, the id, the method or the path. */
-static enum MHD_Result answer_unknown(const struct request *request)
-{
-    static const char *const paths[] = {
-        "/orders", "/orders/*", "/orders/*/cancel", "/orders/*/stream/direct", "/items", "/"};
-    int64_t id = 0;
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-        if (request_is(request, NULL, paths[i], &id)) {
-            return answer_message(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%s does not take %s",
-                paths[i], request->method);
-        }
-    }
-    if (strncmp(request->path, "/orders/", 8) == 0) {
-        char text[24];
-        snprintf(
-            text, sizeof(text), "%.*s", (int)strcspn(request->path + 8, "/"), request->path + 8);
-        if (parse_id(text) < 0) {
-            return answer_message(request, MHD_HTTP_BAD_REQUEST,
-                "'%s' is not the id of an order, which is a whole number from 1", text);
-        }
-    }
-    return answer_message(request, MHD_HTTP_NOT_FOUND, "there is nothing at %s", request->path);
-}
-
 static enum MHD_Result on_request(void *context, const struct request *request)
 {
+    static const char *const routes[] = {"POST /orders", "GET /orders/#", "POST /orders/#/cancel",
+        "GET /orders/#/stream/direct", "GET /auth/config", "GET /items", "GET /",
+        "GET /pages/orders", NULL};
     struct order_service *service = context;
     int64_t id = 0;
     if (request_is(request, "POST", "/orders", NULL)) {
@@ -284,7 +266,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
         request_is(request, "GET", "/pages/orders", NULL)) {
         return answer_bytes(request, "text/html; charset=utf-8", orders_page, orders_page_size);
     }
-    return answer_unknown(request);
+    return answer_unknown(request, routes);
 }
 
 /* --- time-outs and the whole ----------------------------------------------------------------- */

@@ -213,7 +213,7 @@ enum MHD_Result wallet_answer(
     if (rules->has_members && request_is(request, "POST", "/wallet/charge", NULL)) {
         return post_charge(database, rules, request);
     }
-    return answer_message(request, MHD_HTTP_NOT_FOUND, "there is no %s %s here; try GET %s",
-        request->method, request->path,
-        rules->has_members ? "/wallet/point" : "/wallet/point?user_id=7");
+    static const char *const routes[] = {"GET /wallet/point", "POST /wallet/charge", NULL};
+    static const char *const routes_of_strangers[] = {"GET /wallet/point", NULL};
+    return answer_unknown(request, rules->has_members ? routes : routes_of_strangers);
 }

@@ -27,9 +27,13 @@ static int64_t whole_number(
 static int read_line(
     const json_t *line, size_t index, struct wish *wish, char problem[PROBLEM_SIZE])
 {
+    static const char *const names[] = {"item_id", "quantity", NULL};
     size_t item_count = ITEM_COUNT;
     int64_t item_id = whole_number(line, "item_id", 1, (int64_t)item_count);
     int64_t quantity = whole_number(line, "quantity", 1, QUANTITY_MAX);
+    if (check_known(line, names, problem) != 0) {
+        return -1;
+    }
     if (item_id < 0) {
         snprintf(problem, PROBLEM_SIZE,
             "items[%zu].item_id must be one of 1 to %zu: see GET /items", index, item_count);
@@ -51,41 +55,35 @@ static int read_line(
     return 0;
 }
 
-int read_wish(const char *text, size_t text_size, int64_t user_id, struct wish *ret_wish,
-    char problem[PROBLEM_SIZE])
+int read_wish(
+    const json_t *body, int64_t user_id, struct wish *ret_wish, char problem[PROBLEM_SIZE])
 {
-    json_error_t cause;
-    json_t *body = json_loadb(text, text_size, JSON_REJECT_DUPLICATES, &cause);
-    if (body == NULL) {
-        snprintf(problem, PROBLEM_SIZE, "the body is not JSON: %s (line %d, column %d)", cause.text,
-            cause.line, cause.column);
-        return -1;
-    }
+    static const char *const names[] = {"user_id", "items", NULL};
     const json_t *lines = json_object_get(body, "items");
     struct wish wish = {
         .user_id = user_id > 0 ? user_id : whole_number(body, "user_id", 1, INT64_MAX)};
-    int result = -1;
-    if (!json_is_object(body)) {
-        snprintf(problem, PROBLEM_SIZE,
-            "the body must be an object like {\"user_id\": 7, \"items\": "
-            "[{\"item_id\": 1, \"quantity\": 2}]}");
-    } else if (user_id > 0 && json_object_get(body, "user_id") != NULL) {
+    if (check_known(body, names, problem) != 0) {
+        return -1;
+    }
+    if (user_id > 0 && json_object_get(body, "user_id") != NULL) {
         snprintf(problem, PROBLEM_SIZE, "whose order it is says the token: leave user_id out");
-    } else if (wish.user_id < 0) {
+        return -1;
+    }
+    if (wish.user_id < 0) {
         snprintf(problem, PROBLEM_SIZE, "user_id must be a whole number from 1");
-    } else if (json_array_size(lines) < 1 || json_array_size(lines) > LINE_COUNT_MAX) {
+        return -1;
+    }
+    if (json_array_size(lines) < 1 || json_array_size(lines) > LINE_COUNT_MAX) {
         snprintf(problem, PROBLEM_SIZE, "items must be a list of 1 to %d items", LINE_COUNT_MAX);
-    } else {
-        result = 0;
-        for (size_t i = 0; i < json_array_size(lines) && result == 0; i++) {
-            result = read_line(json_array_get(lines, i), i, &wish, problem);
+        return -1;
+    }
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        if (read_line(json_array_get(lines, i), i, &wish, problem) != 0) {
+            return -1;
         }
     }
-    json_decref(body);
-    if (result == 0) {
-        *ret_wish = wish;
-    }
-    return result;
+    *ret_wish = wish;
+    return 0;
 }
 
 void wish_lines(const struct wish *wish, char ret_lines[LINES_SIZE])

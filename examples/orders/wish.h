@@ -4,10 +4,9 @@
 #ifndef EXAMPLES_ORDERS_WISH_H
 #define EXAMPLES_ORDERS_WISH_H
 
-#include <jansson.h>
-#include <stdint.h>
+#include "answers.h"
 
-enum { ITEM_COUNT = 4, LINE_COUNT_MAX = 20, QUANTITY_MAX = 99, PROBLEM_SIZE = 256 };
+enum { ITEM_COUNT = 4, LINE_COUNT_MAX = 20, QUANTITY_MAX = 99 };
 
 /* Room for the text of one line an item. */
 enum { LINES_SIZE = ITEM_COUNT * 64 };
@@ -20,11 +19,11 @@ struct wish {
 };
 
 /**
- * Read the body of POST /orders. 0, or -1 with what is wrong with it in `problem`.
+ * Read the object that is the body of POST /orders. 0, or -1 with what is wrong in `problem`.
  *
  * `user_id` is the user who is known to ask; 0: the body says who it is.
  */
-int read_wish(const char *body, size_t body_size, int64_t user_id, struct wish *ret_wish,
+int read_wish(const json_t *body, int64_t user_id, struct wish *ret_wish,
     char problem[PROBLEM_SIZE]) __attribute__((warn_unused_result));
 
 /**

@@ -252,8 +252,9 @@ static enum MHD_Result get_points(
 
 static enum MHD_Result on_request(void *context, const struct request *request)
 {
-    static const char *const paths[] = {"/v1/pays/orders", "/v1/pays/orders/#",
-        "/v1/pays/orders/#/rollback", "/v1/pays/points", "/v1/points/#", "/", NULL};
+    static const char *const routes[] = {"POST /v1/pays/orders", "GET /v1/pays/orders/#",
+        "POST /v1/pays/orders/#/rollback", "POST /v1/pays/points", "GET /v1/points/#", "GET /",
+        "GET /pages/payments", NULL};
     struct pay_service *service = context;
     int64_t id = 0;
     if (request_is(request, "POST", "/v1/pays/orders", NULL)) {
@@ -276,7 +277,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
         return answer_bytes(
             request, "text/html; charset=utf-8", payments_page, payments_page_size);
     }
-    return answer_unknown(request, paths);
+    return answer_unknown(request, routes);
 }
 
 int main(int argc, char **argv)

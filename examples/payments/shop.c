@@ -278,8 +278,9 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/v1/products/*", &id)) {
         return get_product(context, request, id);
     }
-    return answer_unknown(
-        request, (const char *const[]){"/v1/orders", "/v1/orders/#", "/v1/products/#", NULL});
+    return answer_unknown(request,
+        (const char *const[]){
+            "POST /v1/orders", "GET /v1/orders/#", "GET /v1/products/#", NULL});
 }
 
 static int fill_stock(sluice_database *database, struct sluice_error *error)

@@ -6,6 +6,8 @@
 
 #include "clock.h"
 
+enum { TECH_STACK_QUERY_MAX = 200 };
+
 #define COLUMNS                                                                                    \
     "p.id, p.author_id, u.nickname, p.title, p.description, p.tech_stack, p.max_members,"          \
     " p.deadline_ms, p.status, p.version, p.created_ms, p.updated_ms"                              \
@@ -371,6 +373,9 @@ enum MHD_Result post_list(const struct call *call)
     const char *order = order_of(sort != NULL ? sort : "createdAt,desc");
     if (page_read(call->request, 10, &page, problem) != 0) {
         return answer_invalid(call->request, problem);
+    }
+    if (tech_stack != NULL && strlen(tech_stack) > TECH_STACK_QUERY_MAX) {
+        return answer_invalid(call->request, "techStack has 200 bytes at most");
     }
     if (order == NULL) {
         return answer_invalid(

@@ -17,11 +17,17 @@ enum MHD_Result answer_success(const struct request *request, unsigned int statu
             take_data));
 }
 
-enum MHD_Result answer_refusal(const struct request *request, const struct refusal *refusal)
+static enum MHD_Result answer_refusal_with(const struct request *request,
+    const struct refusal *refusal, const struct answer_header *headers)
 {
-    return answer_json(request, refusal->status,
+    return answer_json_with(request, refusal->status, headers,
         json_pack(
             "{s:b, s:s, s:s}", "success", 0, "code", refusal->code, "message", refusal->message));
+}
+
+enum MHD_Result answer_refusal(const struct request *request, const struct refusal *refusal)
+{
+    return answer_refusal_with(request, refusal, NULL);
 }
 
 enum MHD_Result answer_invalid(const struct request *request, const char *problem)
@@ -102,7 +108,10 @@ static int is_method(const char *method, const char *of_route)
 enum MHD_Result route_request(const struct route *routes, sluice_database *database, void *context,
     const struct request *request)
 {
+    static const struct answer_header challenge[] = {
+        {MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer"}, {NULL, NULL}};
     struct call call = {.request = request, .database = database, .context = context};
+    char allowed[ALLOW_SIZE] = "";
     struct refusal refusal;
     refuse(&refusal, MHD_HTTP_NOT_FOUND, "NOT_FOUND", "there is nothing at %.150s", request->path);
     for (; routes->method != NULL; routes++) {
@@ -111,8 +120,9 @@ enum MHD_Result route_request(const struct route *routes, sluice_database *datab
             continue;
         }
         if (!is_method(request->method, routes->method)) {
+            allow_method(allowed, routes->method);
             refuse(&refusal, MHD_HTTP_METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED",
-                "%.100s does not take %.20s", request->path, request->method);
+                "%.100s takes %s, not %.20s", request->path, allowed, request->method);
             continue;
         }
         const char *user_id = request_header(request, "Sluice-Subject");
@@ -121,12 +131,14 @@ enum MHD_Result route_request(const struct route *routes, sluice_database *datab
         if (!routes->is_public && call.user_id[0] == '\0') {
             refuse(&refusal, MHD_HTTP_UNAUTHORIZED, "UNAUTHORIZED",
                 "sign in, and send the token as `Authorization: Bearer TOKEN`");
-            break;
+            return answer_refusal_with(request, &refusal, challenge);
         }
         return found > 0 ? routes->handler(&call)
                          : answer_invalid(request, "the id in the path is no UUID");
     }
-    return answer_refusal(request, &refusal);
+    return answer_refusal_with(request, &refusal,
+        (const struct answer_header[]) {
+            {allowed[0] != '\0' ? MHD_HTTP_HEADER_ALLOW : NULL, allowed}, {NULL, NULL}});
 }
 
 /* --- input ----------------------------------------------------------------------------------- */

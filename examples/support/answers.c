@@ -133,21 +133,36 @@ static int matches(const char *path, const char *pattern, int *ret_is_number)
     return *path == '\0';
 }
 
-enum MHD_Result answer_unknown(const struct request *request, const char *const *patterns)
+void allow_method(char list[ALLOW_SIZE], const char *method)
 {
+    size_t size = strlen(list);
+    snprintf(list + size, ALLOW_SIZE - size, "%s%s%s", size > 0 ? ", " : "", method,
+        strcmp(method, "GET") == 0 ? ", HEAD" : "");
+}
+
+enum MHD_Result answer_unknown(const struct request *request, const char *const *routes)
+{
+    char allowed[ALLOW_SIZE] = "";
     int is_number = 1;
-    for (; *patterns != NULL; patterns++) {
-        if (matches(request->path, *patterns, &is_number)) {
+    for (; *routes != NULL; routes++) {
+        char method[16];
+        size_t size = strcspn(*routes, " ");
+        if (matches(request->path, *routes + size + 1, &is_number)) {
             if (!is_number) {
                 return answer_message(request, MHD_HTTP_BAD_REQUEST,
                     "an id is a whole number from 1, unlike that of %.200s", request->path);
             }
-            return answer_message(request, MHD_HTTP_METHOD_NOT_ALLOWED, "%s does not take %s",
-                *patterns, request->method);
+            snprintf(method, sizeof(method), "%.*s", (int)size, *routes);
+            allow_method(allowed, method);
         }
     }
-    return answer_message(
-        request, MHD_HTTP_NOT_FOUND, "there is nothing at %.200s", request->path);
+    if (allowed[0] == '\0') {
+        return answer_message(
+            request, MHD_HTTP_NOT_FOUND, "there is nothing at %.200s", request->path);
+    }
+    return answer_message_with(request, MHD_HTTP_METHOD_NOT_ALLOWED,
+        (const struct answer_header[]){{MHD_HTTP_HEADER_ALLOW, allowed}, {NULL, NULL}},
+        "%.200s takes %s, not %.20s", request->path, allowed, request->method);
 }
 
 int publish_keyed(sluice_database *database, const char *topic, const char *type, const char *key,

@@ -9,7 +9,7 @@
 
 #include "service.h"
 
-enum { PROBLEM_SIZE = 256 };
+enum { PROBLEM_SIZE = 256, ALLOW_SIZE = 64 };
 
 /**
  * The body as a JSON object, for the caller to json_decref (which takes NULL, too); NULL with the
@@ -50,11 +50,16 @@ int request_names(
 enum MHD_Result answer_failure(const struct request *request, const struct sluice_error *error);
 
 /**
- * Answer a request that nobody took: 405 if its path matches one of the patterns (a list that ends
- * with NULL; `*` stands for one part, `#` for one that is a whole number above 0), 400 if all that
- * is wrong with it is a part that is no such number, else 404.
+ * Add a method to what a field Allow lists; with GET comes HEAD. All that a path takes fits.
  */
-enum MHD_Result answer_unknown(const struct request *request, const char *const *patterns);
+void allow_method(char list[ALLOW_SIZE], const char *method);
+
+/**
+ * Answer a request that nobody took: 405 if its path is that of some routes (a list that ends with
+ * NULL, like "GET /users/#"; `*` stands for one part, `#` for one that is a whole number above 0),
+ * 400 if all that is wrong with it is a part that is no such number, else 404.
+ */
+enum MHD_Result answer_unknown(const struct request *request, const char *const *routes);
 
 /**
  * Publish a JSON object with the open transaction under a text key; the reference to `take_payload`

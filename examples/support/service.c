@@ -233,8 +233,19 @@ enum MHD_Result answer_message(
     va_start(arguments, format);
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
+    return answer_message_with(request, status, NULL, "%s", message);
+}
+
+enum MHD_Result answer_message_with(const struct request *request, unsigned int status,
+    const struct answer_header *headers, const char *format, ...)
+{
+    char message[SLUICE_ERROR_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
     make_utf8(message);
-    return answer_json(request, status, json_pack("{s:s}", "message", message));
+    return answer_json_with(request, status, headers, json_pack("{s:s}", "message", message));
 }
 
 enum MHD_Result answer_bytes(

@@ -115,6 +115,13 @@ enum MHD_Result answer_message(const struct request *request, unsigned int statu
     const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /**
+ * The same with further fields.
+ */
+enum MHD_Result answer_message_with(const struct request *request, unsigned int status,
+    const struct answer_header *headers, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/**
  * Answer with constant bytes, a page for example.
  */
 enum MHD_Result answer_bytes(

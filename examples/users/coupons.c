@@ -115,7 +115,7 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     }
     if (taken == 0) {
         return answer_unknown(
-            request, (const char *const[]){"/coupons/*", "/coupons/*/status", NULL});
+            request, (const char *const[]){"GET /coupons/*", "GET /coupons/*/status", NULL});
     }
     struct rows *row = sql_query(service->database, &error,
         "SELECT event_id, issued_at_ms FROM coupon WHERE user_id = ?1", "t", id);

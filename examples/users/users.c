@@ -222,8 +222,9 @@ static enum MHD_Result on_request(void *context, const struct request *request)
     if (request_is(request, "GET", "/", NULL) || request_is(request, "GET", "/pages/users", NULL)) {
         return answer_bytes(request, "text/html; charset=utf-8", users_page, users_page_size);
     }
-    return answer_unknown(
-        request, (const char *const[]){"/users", "/users/*", "/listeners", "/", NULL});
+    return answer_unknown(request,
+        (const char *const[]){"POST /users", "GET /users/*", "GET /listeners", "GET /",
+            "GET /pages/users", NULL});
 }
 
 int main(int argc, char **argv)

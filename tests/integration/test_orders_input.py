@@ -25,7 +25,9 @@ BAD_BODIES = {
     "no UTF-8": (b'{"user_id": "\xff"}', "the body is not JSON: "),
     "a NUL": (b'{"user_id": 7}\x00', "the body is not JSON: "),
     "a duplicate key": (b'{"user_id": 7, "user_id": 8}', "duplicate object key"),
-    "a list": (b"[]", "the body must be an object like"),
+    "a list": (b"[]", "the body must be a JSON object"),
+    "an unknown field": (body(total=1), "there is no field 'total'"),
+    "an unknown field of an item": (line(price=1), "there is no field 'price'"),
     "no user": (b'{"items": []}', "user_id must be a whole number from 1"),
     "a user in words": (body(user_id="seven"), "user_id must be a whole number from 1"),
     "user 0": (body(user_id=0), "user_id must be a whole number from 1"),
@@ -73,28 +75,38 @@ def test_a_body_that_is_too_large_is_refused_with_413(orders: Orders) -> None:
     assert answer.body == {"message": "the body is larger than 65536 bytes"}
 
 
+NO_ID = "an id is a whole number from 1, unlike that of "
+
+
 @pytest.mark.parametrize("method, path, status, reason", [
     ("GET", "/orders/999999", 404, "there is no order 999999"),
     ("POST", "/orders/999999/cancel", 404, "there is no order 999999"),
     ("GET", "/orders/999999/stream/direct", 404, "there is no order 999999"),
-    ("GET", "/orders/seven", 400, "'seven' is not the id of an order"),
-    ("GET", "/orders/0", 400, "'0' is not the id of an order"),
-    ("GET", "/orders/-1", 400, "'-1' is not the id of an order"),
-    ("GET", "/orders/99999999999999999999", 400, "is not the id of an order"),
-    ("POST", "/orders/1.5/cancel", 400, "'1.5' is not the id of an order"),
+    ("GET", "/orders/seven", 400, NO_ID + "/orders/seven"),
+    ("GET", "/orders/0", 400, NO_ID + "/orders/0"),
+    ("GET", "/orders/-1", 400, NO_ID + "/orders/-1"),
+    ("GET", "/orders/99999999999999999999", 400, NO_ID + "/orders/99999999999999999999"),
+    ("POST", "/orders/1.5/cancel", 400, NO_ID + "/orders/1.5/cancel"),
+    ("GET", "/orders/x/stream/direct", 400, NO_ID + "/orders/x/stream/direct"),
     ("GET", "/nowhere", 404, "there is nothing at /nowhere"),
     ("GET", "/orders/1/nothing", 404, "there is nothing at /orders/1/nothing"),
-    ("DELETE", "/orders/1", 405, "/orders/* does not take DELETE"),
-    ("GET", "/orders/1/cancel", 405, "/orders/*/cancel does not take GET"),
+    ("DELETE", "/orders/1", 405, "/orders/1 takes GET, HEAD, not DELETE"),
+    ("GET", "/orders/1/cancel", 405, "/orders/1/cancel takes POST, not GET"),
+    ("POST", "/wallet/point", 405, "/wallet/point takes GET, HEAD, not POST"),
     ("GET", "/wallet/point", 400, "user_id must be a whole number from 1"),
     ("GET", "/wallet/point?user_id=me", 400, "user_id must be a whole number from 1"),
-    ("GET", "/wallet/charge", 404, "try GET /wallet/point?user_id=7"),
+    ("GET", "/wallet/point?user_id=0", 400, "user_id must be a whole number from 1"),
+    ("GET", "/wallet/point?user_id=-1", 400, "user_id must be a whole number from 1"),
+    ("GET", "/wallet/point?user_id=99999999999999999999", 400, "user_id must be a whole number"),
+    ("POST", "/wallet/charge", 404, "there is nothing at /wallet/charge"),
 ])
 def test_a_request_for_what_is_not_there_says_so(
         orders: Orders, method: str, path: str, status: int, reason: str) -> None:
     answer = call(method, orders.gateway + path)
     assert answer.status == status
     assert reason in answer.body["message"]
+    assert answer.headers.get("allow") == (reason.split(" takes ")[1].rpartition(",")[0]
+                                           if status == 405 else None)
 
 
 def test_an_unknown_order_has_no_hub_stream(orders: Orders) -> None:

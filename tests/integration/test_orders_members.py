@@ -31,6 +31,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemberOrders]:
         running.close()
 
 
+@pytest.fixture(scope="module")
+def visitor(shop: MemberOrders) -> Member:
+    """Somebody whose requests change nothing."""
+    return shop.member()
+
+
 def secret_of(shop: MemberOrders) -> bytes:
     return urlsafe_b64decode(json.loads((shop.data / "token.jwk").read_text())["k"] + "=")
 
@@ -118,11 +124,46 @@ def test_a_password_is_kept_as_its_hash_only(shop: MemberOrders) -> None:
     {"username": "x" * 56}, {"username": "a\nb"}, {"user_email": None}, {"user_email": "name"},
     {"user_email": "@x"}, {"user_email": "a@b@c"}, {"password": "short-7"}, {"password": None},
     {"password": "x" * 17}, {"user_phone": ""}, {"user_phone": 1}, {"user_role": "ADMIN"},
+    {"user_ci_number": "1" * 89}, {"user_phone": "0" * 21}, {"user_email": "a@" + "b" * 253},
+    {"user_email": 7}, {"password": 12345678}, {"username": ["Ann"]}, {"username": ""},
 ])
 def test_a_bad_registration_is_400_and_says_which_field(shop: MemberOrders, changes: dict) -> None:
     answer = shop.register(**changes)
     assert answer.status == 400
     assert next(iter(changes)) in answer.body["message"]
+
+
+@pytest.mark.parametrize("path", ["/auth/register", "/auth/login", "/orders", "/wallet/charge"])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"7", b'{"a": 1, "a": 2}', b" " * 65537],
+                         ids=["nothing", "a list", "half", "no UTF-8", "a number", "twice", "large"])
+def test_a_body_that_is_no_object_is_refused_wherever_one_is_taken(
+        shop: MemberOrders, visitor: Member, path: str, body: bytes) -> None:
+    answer = visitor.post(path, body, **{"Idempotency-Key": "body"})
+    assert (answer.status, list(answer.body)) == (413 if len(body) > 65536 else 400, ["message"])
+    assert answer.body["message"].startswith("the body ")
+
+
+@pytest.mark.parametrize("change", [
+    {"email": None}, {"email": ""}, {"email": 7}, {"email": "e" * 255}, {"password": None},
+    {"password": ""}, {"password": "p" * 17}, {"password": ["secret"]}, {"user_email": "a@b"},
+], ids=str)
+def test_a_bad_login_is_400_and_says_which_field(shop: MemberOrders, change: dict) -> None:
+    body = {"email": "ann@example.org", "password": PASSWORD, **change}
+    answer = call("POST", shop.gateway + "/auth/login", body)
+    assert answer.status == 400
+    assert next(iter(change)) in answer.body["message"]
+
+
+@pytest.mark.parametrize(("method", "path", "allow"), [
+    ("GET", "/auth/register", "POST"), ("DELETE", "/auth/login", "POST"),
+    ("PUT", "/auth/logout", "POST"), ("POST", "/auth/config", "GET, HEAD"),
+    ("PUT", "/wallet/point", "GET, HEAD"), ("GET", "/wallet/charge", "POST"),
+    ("PATCH", "/orders/1", "GET, HEAD"),
+])
+def test_a_path_that_takes_another_method_says_which(
+        visitor: Member, method: str, path: str, allow: str) -> None:
+    answer = call(method, visitor.orders.gateway + path, None, bearer(visitor.token))
+    assert (answer.status, answer.headers["allow"]) == (405, allow)
 
 
 # --- the wallet
@@ -206,7 +247,11 @@ def test_the_same_key_of_another_user_is_another_request(shop: MemberOrders) -> 
 def test_a_bad_charge_is_400_and_changes_nothing(shop: MemberOrders, amount: object) -> None:
     member = shop.member()
     assert member.charge(amount, "key").status == 400
-    assert member.post("/wallet/charge", {"amount": 5}).status == 400  # without a key
+    for key in ({}, {"Idempotency-Key": ""}, {"Idempotency-Key": "k" * 256},
+                {"Idempotency-Key": "\xff"}):
+        assert member.post("/wallet/charge", {"amount": 5}, **key).status == 400
+    assert member.post("/wallet/charge", {"amount": 5, "to": 8}, **{"Idempotency-Key": "k"}
+                       ).status == 400
     assert member.points() == 0
 
 
