@@ -21,7 +21,10 @@ class Home(BaseHTTPRequestHandler):
                          else "text/plain")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
 
     def log_message(self, *_) -> None:
         pass

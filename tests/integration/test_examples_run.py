@@ -40,6 +40,16 @@ def test_the_ready_line_names_what_serves(start: Start, tmp_path: Path) -> None:
     assert "curl -N" in run.said()
 
 
+def test_the_page_of_all_examples_answers_head_like_get_without_a_body(start: Start) -> None:
+    home = start([ROOT / "examples/all/home.py", "--listen=127.0.0.1:0"]).wait_ready()["http"]
+    for path, status in (("/", 200), ("/nothing", 404)):
+        page, head = call("GET", home + path), call("HEAD", home + path)
+        assert (page.status, head.status, head.body) == (status, status, "")
+        assert page.body
+        for name in ("content-type", "content-length"):
+            assert head.headers[name] == page.headers[name]
+
+
 def test_sigterm_ends_all_of_them_with_status_0(start: Start, tmp_path: Path) -> None:
     run = start_run(start, *FREE, "--data", tmp_path / "data")
     run.wait_ready()
