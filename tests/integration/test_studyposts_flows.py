@@ -139,24 +139,6 @@ def test_posts_are_listed_by_page_filter_and_order(ann: User) -> None:
 
 # --- who may do what
 
-ALL = [("POST", "/api/posts"), ("PATCH", "/api/posts/{post}"), ("PATCH", "/api/posts/{post}/close"),
-       ("DELETE", "/api/posts/{post}"), ("GET", "/api/posts"), ("GET", "/api/posts/{post}"),
-       ("GET", "/api/posts/search"), ("POST", "/api/posts/{post}/applies"),
-       ("DELETE", "/api/posts/{post}/applies"), ("GET", "/api/posts/{post}/applies"),
-       ("PATCH", "/api/applies/{post}/approve"), ("PATCH", "/api/applies/{post}/reject"),
-       ("GET", "/api/notifications"), ("GET", "/api/notifications/unread-count"),
-       ("PATCH", "/api/notifications/{post}/read"), ("PATCH", "/api/notifications/read-all"),
-       ("GET", "/api/admin/failed-notifications"), ("GET", "/api/admin/failed-post-syncs")]
-
-
-@pytest.mark.parametrize("method, path", ALL)
-def test_without_a_good_token_nothing_is_answered(running, method: str, path: str) -> None:
-    url = running.gateway + path.format(post=NOBODY)
-    assert refused(call(method, url, GOOD)) == (401, "UNAUTHORIZED")
-    assert call(method, url, GOOD, {"Authorization": "Bearer nonsense"}).status == 401
-    assert refused(call(method, url, GOOD, {"Sluice-Subject": NOBODY})) == (401, "UNAUTHORIZED")
-
-
 def test_only_the_author_changes_a_post_and_sees_its_applications(ann: User, bob: User) -> None:
     post = ann.create()
     path = f"/api/posts/{post['id']}"

@@ -20,6 +20,19 @@ from .waiting import wait_until
 LATER = "2099-01-01T00:00:00"
 numbers = itertools.count(1)
 
+# Every endpoint that needs a token; {id} is of whatever it is about.
+ENDPOINTS = [
+    ("POST", "/api/posts"), ("PATCH", "/api/posts/{id}"), ("PATCH", "/api/posts/{id}/close"),
+    ("DELETE", "/api/posts/{id}"), ("GET", "/api/posts"), ("GET", "/api/posts/{id}"),
+    ("GET", "/api/posts/search"), ("POST", "/api/posts/{id}/applies"),
+    ("DELETE", "/api/posts/{id}/applies"), ("GET", "/api/posts/{id}/applies"),
+    ("PATCH", "/api/applies/{id}/approve"), ("PATCH", "/api/applies/{id}/reject"),
+    ("GET", "/api/notifications"), ("GET", "/api/notifications/unread-count"),
+    ("PATCH", "/api/notifications/{id}/read"), ("PATCH", "/api/notifications/read-all"),
+    ("GET", "/api/admin/failed-notifications"), ("GET", "/api/admin/failed-post-syncs"),
+    ("GET", "/api/notifications/snapshot"), ("GET", "/api/notifications/subscribe"),
+    ("GET", "/api/users/{id}/notifications")]
+
 
 def load_example() -> ModuleType:
     spec = importlib.util.spec_from_file_location("studyposts_example",
