@@ -84,8 +84,9 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(*command: object, **options: object) -> Iterator[Process]:
-    process = Process(*command, **options)
+def running(*command: object, kind: type[Process] = Process,
+            **options: object) -> Iterator[Process]:
+    process = kind(*command, **options)
     try:
         yield process
     finally:

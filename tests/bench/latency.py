@@ -8,7 +8,7 @@ from pathlib import Path
 from common import PROGRAMS, SLUICE, Database, Rows, Topics, load_text, note, print_table, running
 
 TOPIC = "latency"
-WRITERS = 4
+WRITERS = 8  # so many that a slow disk is no matter: their commits share its syncs
 PUBLISH = f"SELECT sluice.publish('{TOPIC}', $1::text, $2::text, 'OrderAccepted')"
 INSERT = ("INSERT INTO outbox_poll (id, aggregateid, payload)"
           " VALUES (gen_random_uuid()::text, $1::text, convert_to($2::text, 'UTF8'))")
@@ -22,6 +22,9 @@ def measure(database: Database, topics: Topics, sql: str, options) -> dict[str, 
     figures = json.loads(done.stdout)
     if figures["missing"] != 0:
         raise SystemExit(f"{figures['missing']} events did not arrive")
+    if figures["written_per_s"] < 0.95 * options.rate:
+        note(f"no measure of {options.rate} events/s: the writers got no further than"
+             f" {figures['written_per_s']}/s, which is this machine's bound, not the relay's")
     return figures
 
 

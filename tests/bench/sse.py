@@ -1,4 +1,4 @@
-"""Live streams: one event to every stream, beside a server that does one write() for each.
+"""Live streams: one event to every stream, beside nchan and a server with one write() for each.
 
 CPU is the server's own for one delivery; memory is how its PSS grows with each idle stream.
 """
@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import nchan
 from common import PROGRAMS, SLUICE, Process, Rows, load_text, note, print_table, running
 
 CONFIG = """\
@@ -73,27 +74,29 @@ def measure(server, streams: int, seconds: int) -> dict[str, float]:
 
 def run(options, addresses: dict[str, str]) -> None:
     del addresses
+    servers = {"floor": floor, "gateway": gateway}
+    if nchan.is_there():
+        servers["nchan"] = nchan.server
     rounds = []
     for number in range(options.rounds):
         note(f"sse, round {number + 1} of {options.rounds}")
         figures: dict[str, float] = {}
-        for kind, server in (("floor", floor), ("gateway", gateway)):
+        for kind, server in servers.items():
             result = measure(server, options.streams, options.seconds)
             note(f"{kind}: {result['cpu_us']:.2f} us, {result['bytes_a_stream']:.0f} bytes,"
                  f" {load_text()}")
             figures |= {f"{kind}_{name}": value for name, value in result.items()}
-        figures["of_floor"] = figures["gateway_cpu_us"] / figures["floor_cpu_us"]
+        for kind in servers.keys() - {"floor"}:
+            figures[f"{kind}_of_floor"] = figures[f"{kind}_cpu_us"] / figures["floor_cpu_us"]
         rounds.append(figures)
-    rows: Rows = [
-        ("of_floor", "**gateway / floor, CPU a delivery**", "", 2),
-        ("gateway_cpu_us", "gateway, CPU a delivery", "us", 2),
-        ("floor_cpu_us", "floor, CPU a delivery", "us", 2),
-        ("gateway_per_s", "gateway", "deliveries/s", 0),
-        ("floor_per_s", "floor", "deliveries/s", 0),
-        ("gateway_bytes_a_stream", "**gateway, memory of an idle stream**", "bytes", 0),
-        ("floor_bytes_a_stream", "floor, memory of an idle stream", "bytes", 0),
-        ("gateway_opened_per_s", "gateway, streams opened", "streams/s", 0),
-        ("floor_opened_per_s", "floor, streams opened", "streams/s", 0),
-    ]
+    rows: Rows = [("gateway_of_floor", "**gateway / floor, CPU a delivery**", "", 2),
+                  ("nchan_of_floor", "nchan / floor, CPU a delivery", "", 2)]
+    for name, title, unit, digits in (("cpu_us", "CPU a delivery", "us", 2),
+                                      ("per_s", "deliveries", "1/s", 0),
+                                      ("bytes_a_stream", "memory of an idle stream", "bytes", 0),
+                                      ("opened_per_s", "streams opened", "1/s", 0),
+                                      ("peak_mib", "memory (RSS, most)", "MiB", 0)):
+        rows += [(f"{kind}_{name}", f"{kind}, {title}", unit, digits)
+                 for kind in ("gateway", "nchan", "floor")]
     print_table(f"## Fan-out to {options.streams:,} streams ({options.rounds} rounds of"
                 f" {options.seconds} s; at the end {load_text()})", rounds, rows)
