@@ -55,6 +55,14 @@ static int make_wallet(
 int wallet_lock(sluice_database *database, const struct wallet_rules *rules, int64_t user_id,
     int64_t *ret_points, struct sluice_error *error)
 {
+    /*
+     * Nearly always it is there. An insert that meets it would share it on MariaDB, and two that
+     * share it and then want it for themselves are a deadlock.
+     */
+    int found = read_points(database, user_id, ret_points, error);
+    if (found != 0) {
+        return found < 0 ? -1 : 0;
+    }
     return make_wallet(database, user_id, rules->starting_points, error) >= 0 &&
             read_points(database, user_id, ret_points, error) == 1
         ? 0

@@ -128,10 +128,15 @@ int points_take(sluice_database *database, struct payment *payment, const char *
     struct sluice_error *error)
 {
     int64_t points = 0;
-    if (sql_insert_once(database, error,
+    /* Read first: two inserts that meet the row would share it on MariaDB, and then deadlock. */
+    int found = points_read(database, payment->user_id, &points, error);
+    if (found == 0) {
+        found = sql_insert_once(database, error,
             "INSERT INTO point (user_id, point, version) VALUES (?1, ?2, 0)", "ii",
-            payment->user_id, (int64_t)STARTING_POINTS) < 0 ||
-        points_read(database, payment->user_id, &points, error) < 0) {
+            payment->user_id, (int64_t)STARTING_POINTS);
+        found = found < 0 ? -1 : points_read(database, payment->user_id, &points, error);
+    }
+    if (found < 0) {
         return -1;
     }
     if (points < payment->price) {

@@ -96,9 +96,13 @@ static int find_or_make(sluice_database *database, void *context, struct sluice_
     if (rows == NULL) {
         return -1;
     }
-    sql_next(rows);
+    int found = sql_next(rows);
     sql_copy(rows, 0, account->id, sizeof(account->id));
     sql_end(rows);
+    if (!found) { /* and the id that we have made is nobody's */
+        return fail_with(error, SLUICE_CONFLICT, SLUICE_RETRY,
+            "the account was removed meanwhile: sign in again");
+    }
     return account->tech_stack[0] == '\0' ||
             sql_run(database, error, "UPDATE users SET tech_stack = ?1 WHERE id = ?2", "tt",
                 account->tech_stack, account->id) >= 0

@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_SIZE_MAX = 4096, TABLE_ATTEMPTS_MAX = 5 };
+enum {
+    TEXT_SIZE_MAX = 4096,
+    TABLE_ATTEMPTS_MAX = 5,
+    MARIADB_DUPLICATE_ENTRY = 1062
+};
 
 struct cell {
     int64_t integer;
@@ -199,19 +203,26 @@ int sql_insert_once(sluice_database *database, struct sluice_error *error, const
     const char *letters, ...)
 {
     char text[TEXT_SIZE_MAX];
-    char nothing[160] = " ON CONFLICT DO NOTHING";
-    const char *column = strchr(sql, '(');
-    if (is_kind(database, "mariadb") && column != NULL) { /* it has no other way to do nothing */
-        int size = (int)strcspn(column + 1, ",)");
-        snprintf(nothing, sizeof(nothing), " ON DUPLICATE KEY UPDATE %.*s = %.*s", size, column + 1,
-            size, column + 1);
-    }
-    translate(database, sql, nothing, text);
+    struct sluice_error reason;
+    /*
+     * MariaDB has no such clause: IGNORE hides other mistakes, and an ON DUPLICATE KEY UPDATE that
+     * changes nothing counts the row like one that was inserted. Its refusal undoes the statement
+     * only, and says why.
+     */
+    int has_clause = !is_kind(database, "mariadb");
+    translate(database, sql, has_clause ? " ON CONFLICT DO NOTHING" : "", text);
     va_list arguments;
     va_start(arguments, letters);
-    int64_t affected = run(database, error, text, letters, arguments);
+    int64_t affected = run(database, &reason, text, letters, arguments);
     va_end(arguments);
-    return affected < 0 ? -1 : affected > 0;
+    if (affected >= 0) {
+        return affected > 0;
+    }
+    if (!has_clause && reason.library_code == MARIADB_DUPLICATE_ENTRY) {
+        return 0;
+    }
+    *error = reason;
+    return -1;
 }
 
 int sql_make_tables(

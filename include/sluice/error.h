@@ -61,7 +61,8 @@ enum sluice_reaction {
 struct sluice_error {
     enum sluice_code code;
     enum sluice_reaction reaction;
-    int library_code;                  /* SQLite's extended result code, an errno, or 0 */
+    int library_code;                  /* SQLite's extended result code, MariaDB's error number,
+                                          an errno, or 0 */
     char sqlstate[6];                  /* PostgreSQL's and MariaDB's five characters, or "" */
     char text[SLUICE_ERROR_TEXT_SIZE]; /* what happened, why, and what to do; one line */
 };

@@ -112,8 +112,11 @@ SLUICE_EXPORT SLUICE_CHECKED int sluice_query(sluice_database *database, const c
  * Run a statement that gives no rows, or whose rows do not matter.
  *
  * As sluice_query. If `ret_affected` is not NULL it receives how many rows were inserted, changed
- * or deleted (MariaDB: changed means that a value is another one now). A unique, foreign-key or
- * check constraint that is broken gives SLUICE_CONSTRAINT.
+ * or deleted; a row that is set to what it was counts, on MariaDB only if the library has opened
+ * the connection or you have with CLIENT_FOUND_ROWS. MariaDB then counts 1 for an ON DUPLICATE KEY
+ * UPDATE that changes nothing, as for an insert: to tell them apart, do a plain INSERT and look for
+ * `library_code` 1062. A unique, foreign-key or check constraint that is broken gives
+ * SLUICE_CONSTRAINT.
  */
 SLUICE_EXPORT SLUICE_CHECKED int sluice_execute(sluice_database *database, const char *text,
     const struct sluice_value *values, size_t value_count, int64_t *ret_affected,

@@ -11,7 +11,7 @@ from harness import servers
 from harness.command import works
 from harness.http import call
 from harness.proxy import Proxy
-from harness.studyposts import StudyPosts, live
+from harness.studyposts import StudyPosts, User, live
 from harness.waiting import wait_until
 from test_studyposts_hazards import (
     test_a_burst_of_create_change_and_delete_replayed_twice_leaves_search_empty,
@@ -84,6 +84,17 @@ def test_a_post_is_found_filled_and_deleted(parts: StudyPosts) -> None:
     ann.data("DELETE", f"/api/posts/{post['id']}")
     ann.wait_found("group", lambda found: found == [])
     parts.check_delivered()
+
+
+def test_who_signs_in_again_is_the_same_user(parts: StudyPosts) -> None:
+    """As one does whose first answer was lost."""
+    first = parts.user("dan")
+    again = User(parts.gateway, first.nickname)
+    assert again.id == first.id
+    post = parts.user("ann").create("Twice")
+    again.apply(post)
+    answer = first.call("POST", f"/api/posts/{post['id']}/applies", {"message": "me"})
+    assert (answer.status, answer.body["code"]) == (409, "ALREADY_APPLIED"), answer
 
 
 def test_opensearch_keeps_the_newest_version_and_a_tombstone(

@@ -178,6 +178,20 @@ START_TEST(more_texts_than_a_connection_remembers_are_fine)
 }
 END_TEST
 
+START_TEST(a_row_that_is_set_to_what_it_was_counts_as_changed)
+{
+    int64_t affected = 0;
+    open_database();
+    ck_assert_int_eq(insert("ann", 5, NULL), 0);
+    ck_assert_int_eq(insert("bob", 6, NULL), 0);
+    int status =
+        sluice_execute(database, "UPDATE wallet SET cents = 5", NULL, 0, &affected, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    ck_assert_int_eq(affected, 2);
+    close_database();
+}
+END_TEST
+
 START_TEST(a_database_says_which_one_it_is)
 {
     open_database();
@@ -193,4 +207,5 @@ DATABASE_UNIT_MAIN("query", a_database_says_which_one_it_is,
     a_statement_commits_and_rolls_back_with_its_transaction,
     a_parameter_may_be_used_twice_and_in_any_order_and_a_question_mark_may_be_text,
     a_broken_constraint_has_its_own_code, a_statement_that_is_none_is_the_callers_mistake,
-    bytes_come_back_as_they_were, more_texts_than_a_connection_remembers_are_fine)
+    a_row_that_is_set_to_what_it_was_counts_as_changed, bytes_come_back_as_they_were,
+    more_texts_than_a_connection_remembers_are_fine)
