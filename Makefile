@@ -45,6 +45,7 @@ drill: all
 	@SLUICE_KILL_ROUNDS=500 $(PYTEST) tests/integration/test_kill_rounds.py
 	@SLUICE_FLEET_SECONDS=1800 SLUICE_FLEET_KAFKA_SECONDS=600 $(PYTEST) -s tests/integration/test_fleet.py
 	@SLUICE_DRILL_BUGS=all $(PYTEST) tests/seeded_bugs/test_drill_bugs.py
+	@SLUICE_EXAMPLE_BUGS=all $(PYTEST) -n 3 tests/seeded_bugs/test_example_bugs.py
 	@SLUICE_DRILL_SECONDS=$${SLUICE_DRILL_SECONDS:-1800} \
 		SLUICE_DRILL_SEED=$${SLUICE_DRILL_SEED:-$$(date +%s)} $(PYTEST) -s tests/integration/test_drill.py
 

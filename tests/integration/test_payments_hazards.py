@@ -91,12 +91,43 @@ def test_events_that_come_twice_change_nothing(shop: Example) -> None:
     assert everything() == before
 
 
+def test_a_saga_that_is_told_again_under_new_ids_changes_nothing(shop: Example) -> None:
+    """As if a service had told it twice: no inbox knows these, the states have to."""
+    rich, poor = next(buyers), next(buyers)
+    paid, failed = place(shop, rich, TEA, 2), place(shop, poor, POT, 3)
+    sagas = [pay(shop, buyer, order).body["sagaId"]
+             for buyer, order in ((rich, paid), (poor, failed))]
+    wait_both(shop, paid, "SUCCESS")
+    wait_both(shop, failed, "FAILED")
+
+    def everything() -> list[list[tuple]]:
+        where = f"user_id IN ({rich}, {poor}) ORDER BY 1, 2"
+        return [rows(shop.data, database, f"SELECT * FROM {table} WHERE {where}")
+                for database, table in (("pay.db", "payment"), ("pay.db", "point"),
+                                        ("pay.db", "point_entry"), ("shop.db", "orders"))]
+
+    def marked() -> list[int]:
+        return [rows(shop.data, database, "SELECT count(*) FROM sluice_inbox WHERE consumer = ?",
+                     consumer)[0][0]
+                for database, consumer in (("pay.db", "pay"), ("shop.db", "order"))]
+
+    before, counted = everything(), marked()
+    tell(shop, "START", "PayConfirmEvent", paid, userId=rich, totalPrice=200, saga=sagas[0])
+    tell(shop, "JOIN", "PayConfirmEvent", paid, userId=rich, totalPrice=200, saga=sagas[0])
+    tell(shop, "START", "PayConfirmEvent", failed, userId=poor, totalPrice=1200, saga=sagas[1])
+    tell(shop, "ROLLBACK", "PayRollbackEvent", failed, userId=poor, paidPoint=1200, saga=sagas[1])
+    wait_until(lambda: all(now >= was + 4 for now, was in zip(marked(), counted)),
+               "both have applied all four")
+    assert everything() == before
+
+
 def test_a_payment_that_is_rolled_back_before_it_is_begun_takes_nothing(shop: Example) -> None:
     buyer = next(buyers)
     order = place(shop, buyer, TEA, 1)
     works("pause", "--database", shop.database("pay"))
     try:
-        assert pay(shop, buyer, order).status == 202  # START waits in the outbox
+        started = pay(shop, buyer, order)
+        assert started.status == 202  # START waits in the outbox
         answer = shop.post(f"/v1/pays/orders/{order}/rollback")
         assert (answer.status, answer.body["state"]) == (200, "FAILED")
     finally:
@@ -106,6 +137,8 @@ def test_a_payment_that_is_rolled_back_before_it_is_begun_takes_nothing(shop: Ex
     assert pay(shop, buyer, following).status == 202
     wait_both(shop, following, "SUCCESS")
     assert points(shop, buyer) == STARTING_POINTS - 100
+    assert rows(shop.data, "pay.db", "SELECT * FROM point_entry WHERE saga_id = ?",
+                started.body["sagaId"]) == [], "nothing was taken, not even to be given back"
 
 
 def test_a_refund_is_what_was_taken_whatever_the_event_says(shop: Example) -> None:

@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sqlite3
-import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Iterator
 
 import pytest
+from harness.command import works
 from harness.example import Example, run_example
 from harness.http import call
 from harness.process import program
@@ -31,6 +32,12 @@ def new_id() -> str:
 
 def issued(users: Example, user: str) -> dict:
     return users.wait_for(f"/coupons/{user}", lambda _: True, f"the coupon of {user}")
+
+
+def rows(users: Example, database: str, sql: str) -> list[tuple]:
+    file = users.database(database).removeprefix("sqlite:")
+    with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
+        return connection.execute(sql).fetchall()
 
 
 def test_a_user_is_registered_and_gets_the_coupon_of_its_event(users: Example) -> None:
@@ -121,11 +128,23 @@ def test_a_poison_user_holds_up_nobody_else_and_is_redriven(users: Example) -> N
     users.post("/users", {"userId": poison, "userName": BAD})
     users.post("/users", {"userId": other, "userName": "Good"})
     issued(users, other)
-    listed = subprocess.run(
-        [program("sluice"), "dead-letter", "list", "--database", users.database("coupons")],
-        capture_output=True, text=True, check=True)
+    database = users.database("coupons")
+
+    def is_given_up() -> bool:
+        return (poison, "FAILED_PERMANENTLY", 3) in [
+            (each["key"], each["state"], each["attempts"]) for each in json.loads(works(
+                "dead-letter", "list", "--json", "--database", database))]
+
+    def failures() -> int:
+        return rows(users, "coupons", "SELECT failures_total FROM sluice_consumer"
+                                      " WHERE name = 'coupons'")[0][0]
+
+    wait_until(is_given_up, "it has had its attempts")
     assert users.get(f"/coupons/{poison}").status == 404
-    assert poison in listed.stdout
+    counted = failures()
+    works("dead-letter", "redrive", "--key", poison, "--database", database)
+    wait_until(lambda: failures() >= counted + 3, "it has as many attempts again")
+    wait_until(is_given_up, "it is no better")
 
 
 def test_registrations_at_once_are_all_announced_once(users: Example) -> None:
@@ -153,19 +172,15 @@ def test_an_event_that_comes_again_gives_no_second_coupon(users: Example) -> Non
     users.post("/users", {"userId": user, "userName": "Twice"})
     before = issued(users, user)
 
-    def rows(database: str, sql: str) -> list[tuple]:
-        file = users.database(database).removeprefix("sqlite:")
-        with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as connection:
-            return connection.execute(sql).fetchall()
-
     def duplicates() -> int:
-        return rows("coupons", "SELECT duplicates_total FROM sluice_consumer"
-                               " WHERE name = 'coupons'")[0][0]
+        return rows(users, "coupons", "SELECT duplicates_total FROM sluice_consumer"
+                                      " WHERE name = 'coupons'")[0][0]
 
-    told = rows("coupons", "SELECT count(*) FROM sluice_outbox")
+    told = rows(users, "coupons", "SELECT count(*) FROM sluice_outbox")
     counted = duplicates()
-    rows("users", "INSERT INTO sluice_outbox (id, topic, message_key, type, payload) SELECT id,"
-                  f" topic, message_key, type, payload FROM sluice_outbox WHERE message_key = '{user}'")
+    rows(users, "users", "INSERT INTO sluice_outbox (id, topic, message_key, type, payload)"
+                         " SELECT id, topic, message_key, type, payload FROM sluice_outbox"
+                         f" WHERE message_key = '{user}'")
     wait_until(lambda: duplicates() == counted + 1, "the second copy has come")
     assert issued(users, user) == before
-    assert rows("coupons", "SELECT count(*) FROM sluice_outbox") == told
+    assert rows(users, "coupons", "SELECT count(*) FROM sluice_outbox") == told

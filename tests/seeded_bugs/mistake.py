@@ -59,6 +59,12 @@ class Build:
                 found[name] = set()
         return found
 
+    def made_of(self, patch: Path) -> list[str]:
+        """The programs that have what the patch changes among their own files."""
+        changed = {(self.root / name).resolve() for name in PATCHED_FILE.findall(patch.read_text())}
+        return sorted({output.partition(".p/")[0] for output, read in self.read_by.items()
+                       if read & changed})
+
     def with_mistake(self, program: str, patch: Path, folder: Path) -> Path:
         """The program, linked in `folder` with the patch applied."""
         changed = self.apply(patch, folder)

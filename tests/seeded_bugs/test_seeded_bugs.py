@@ -2,7 +2,8 @@
 
 The first lines of a patch are `# expect-fail: PROGRAM:TEST`, a unit test program and one of its tests:
 `gateway/hub:removal_is_conditional_on_identity`; or `# expect-fail: simulation:PROGRAM STEPS`, which
-must find the mistake within so many steps. The program is linked with the mistake in it beside the
+must find the mistake within so many steps. (For `drill:` and `integration:` see test_drill_bugs.py
+and test_example_bugs.py.) The program is linked with the mistake in it beside the
 build of the flavour dev (see mistake.py), and run both ways.
 """
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mistake import Build
 
 ROOT = Path(__file__).resolve().parents[2]
 PATCHES = sorted(Path(__file__).parent.glob("*.patch"))
+ELSEWHERE = ("drill", "integration")  # test_drill_bugs.py, test_example_bugs.py
 NEEDS_A_SERVER = 77
 MARK = "# expect-fail: "
 TIMEOUT_SECONDS = 30  # of a test in support/unit.h
@@ -52,7 +54,7 @@ def expectations(patch: Path) -> list[tuple[str, str]]:
 def cases(is_simulation: bool) -> list:
     return [pytest.param(patch, program, test, id=f"{patch.stem}-{program.split('/')[-1]}")
             for patch in PATCHES for program, test in expectations(patch)
-            if program != "drill" and (program == "simulation") == is_simulation]
+            if program not in ELSEWHERE and (program == "simulation") == is_simulation]
 
 
 @pytest.fixture
