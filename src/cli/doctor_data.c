@@ -167,8 +167,8 @@ static void note_transaction(void *context, struct sl_text who, int64_t age_ms)
     sl_format_age(age_ms, age);
     noting->count++;
     sl_doctor_find(noting->doctor, SL_FINDING_WARN, "transaction", noting->shown,
-        "%.*s has been open for %s: the events that it wrote wait for its commit, and old rows "
-        "cannot be cleaned up behind it; end it if it was forgotten",
+        "%.*s has been open for %s: events that it wrote wait for its commit, and rows that came "
+        "after it cannot be cleaned up; end it if it was forgotten",
         (int) who.size, who.data, age);
 }
 
@@ -177,10 +177,23 @@ static void look_at_transactions(
 {
     struct sluice_error error;
     struct transactions noting = {doctor, shown, 0};
-    if (sl_store_open_transactions(store, STILL_MS, note_transaction, &noting, &error) != 0) {
+    int64_t age_ms = sl_config_number(doctor->config, SL_OPTION_CONSOLE_READY_AGE_MAX);
+    if (sl_store_open_transactions(store, age_ms, note_transaction, &noting, &error) != 0) {
         sl_doctor_find(doctor, SL_FINDING_WARN, "transaction", shown, "%s", error.text);
     } else if (noting.count == 0) {
         sl_doctor_find(doctor, SL_FINDING_OK, "transaction", shown, "none has been open for long");
+    }
+}
+
+static void look_at_mapping(
+    struct sl_doctor *doctor, const struct sl_store *store, const char *shown)
+{
+    const char *index = sl_mapping_missing_index(store);
+    if (index != NULL) {
+        sl_doctor_find(doctor, SL_FINDING_WARN, "index", shown,
+            "the table that the relay reads (relay.table) has no index for its status, so that "
+            "each look reads all of it, and more with every row: %s",
+            index);
     }
 }
 
@@ -246,6 +259,7 @@ void sl_doctor_look_at_database(
         look_at_lease(doctor, store, shown);
         look_at_position(doctor, store, broker, &outbox, shown);
         look_at_held(doctor, state, shown);
+        look_at_mapping(doctor, store, shown);
         json_array_append_new(states, state);
     }
     sl_store_close(store);

@@ -12,6 +12,7 @@
 #include "store/ops.h"
 
 enum {
+    SL_INDEX_SIZE = 5 * SL_MAPPING_NAME_SIZE_MAX + 80,
     SL_ROW_ID_SIZE = 200, /* of a row's id as text, with its NUL */
     SL_CLAIMS_MAX = 512,  /* rows of a tick, and of a page */
     SL_MAPPED_GROUP = 32  /* rows that one statement is about: as many as it has parameters */
@@ -54,7 +55,8 @@ struct sl_mapped {
     struct sl_dialect dialect;
     char *statements[SL_MAPPED_STATEMENT_COUNT];  /* NULL where there is nothing to do */
     char table[2 * SL_MAPPING_NAME_SIZE_MAX + 2]; /* for people */
-    char *type;                                   /* of every event; NULL: a column has it */
+    char missing_index[SL_INDEX_SIZE]; /* what makes it; empty: it is there, or nobody can say */
+    char *type;                        /* of every event; NULL: a column has it */
     bool has_integer_id; /* the position is the row's id, else it is a number within the tick */
     struct sl_claims claims;
 };

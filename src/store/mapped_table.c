@@ -1,4 +1,6 @@
 /* A table of the user's: what its columns are, and the statements that read and mark it. */
+#include <stdio.h>
+
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -470,7 +472,7 @@ static void keep_count(void *context, const struct sluice_value *columns, size_t
 }
 
 /* Not an error: a small table is read without an index, too. */
-static void advise(struct sl_store *store, struct table *table)
+static void look_for_index(struct sl_store *store, struct table *table, struct sl_mapped *mapped)
 {
     const char *status = table->columns[SL_MAPPED_STATUS];
     const char *name = table->mapping->table;
@@ -490,8 +492,8 @@ static void advise(struct sl_store *store, struct table *table)
         &ignored);
     if (result == 0 && count == 0) {
         bool is_mariadb = strcmp(table->speech->name, "mariadb") == 0;
-        sl_log(SL_LOG_WARN, "each look at the mapped table reads all of it; it needs an index",
-            "table=%s create=\"CREATE INDEX %s_unsent ON %s (%s)%s%s%s\"", name, table->name, name,
+        snprintf(mapped->missing_index, sizeof(mapped->missing_index),
+            "CREATE INDEX %s_unsent ON %s (%s)%s%s%s", table->name, name,
             is_mariadb ? status : table->columns[SL_MAPPED_ID], is_mariadb ? "" : " WHERE ",
             is_mariadb ? "" : status, is_mariadb ? "" : " = 'PENDING'");
     }
@@ -511,8 +513,12 @@ int sl_mapped_describe(struct sl_store *store, const struct sl_mapping *mapping,
     if (status == 0) {
         status = write_statements(&table, mapped, error);
     }
-    if (status == 0 && is_relay) {
-        advise(store, &table);
+    if (status == 0) {
+        look_for_index(store, &table, mapped);
+    }
+    if (mapped->missing_index[0] != '\0' && is_relay) {
+        sl_log(SL_LOG_WARN, "each look at the mapped table reads all of it; it needs an index",
+            "table=%s create=\"%s\"", mapping->table, mapped->missing_index);
     }
     mapped->has_integer_id = is_integer(table.types[SL_MAPPED_ID]);
     sl_buffer_deinit(&table.there);

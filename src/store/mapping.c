@@ -443,6 +443,12 @@ int sl_mapping_open(const char *url, const struct sl_mapping *mapping, struct sl
     return 0;
 }
 
+const char *sl_mapping_missing_index(const struct sl_store *store)
+{
+    const struct sl_mapped *mapped = store->mapped;
+    return mapped == NULL || mapped->missing_index[0] == '\0' ? NULL : mapped->missing_index;
+}
+
 int sl_mapping_open_noted(const char *url, struct sl_store **ret_store, struct sluice_error *error)
 {
     struct sl_store *store;

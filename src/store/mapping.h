@@ -79,4 +79,10 @@ int sl_mapping_open(const char *url, const struct sl_mapping *mapping, struct sl
 int sl_mapping_open_noted(const char *url, struct sl_store **ret_store, struct sluice_error *error)
     __attribute__((warn_unused_result));
 
+/**
+ * The statement that makes the index that a mapped table lacks, so that each look reads all of it;
+ * NULL if it has one, or no table is mapped. The store's.
+ */
+const char *sl_mapping_missing_index(const struct sl_store *store);
+
 #endif

@@ -285,8 +285,10 @@ static const struct sl_dialect mariadb_dialect = {
         "SELECT coalesce(tick, 0), position, id, topic, message_key, type, payload,"
         " headers, created_at FROM sluice_outbox WHERE id = ?1 ORDER BY position",
     .open_transactions =
-        "SELECT who, age_ms FROM (SELECT concat('connection ', t.trx_mysql_thread_id, ' of ',"
-        "  coalesce(p.user, '?'), '@', coalesce(p.host, '?')) AS who,"
+        "SELECT who, age_ms FROM (SELECT if(t.trx_mysql_thread_id = 0,"
+        "  'a prepared transaction (XA RECOVER names it)', concat('connection ',"
+        "  t.trx_mysql_thread_id, ' of ', coalesce(p.user, '?'), '@', coalesce(p.host, '?'),"
+        "  if(p.command = 'Sleep', ' (idle)', ''))) AS who,"
         "  timestampdiff(MICROSECOND, t.trx_started, now(6)) DIV 1000 AS age_ms"
         "  FROM information_schema.innodb_trx t LEFT JOIN information_schema.processlist p"
         "  ON p.id = t.trx_mysql_thread_id WHERE t.trx_rows_modified > 0"

@@ -117,12 +117,14 @@ static const struct sl_dialect postgresql_dialect = {
     .open_transactions =
         "SELECT who, age_ms FROM (SELECT 'pid ' || pid || ' of ' || coalesce(usename, '?')"
         "  || ' (' || coalesce(nullif(application_name, ''), 'no name') || ', '"
-        "  || coalesce(state, '?') || ')' AS who,"
+        "  || coalesce(state, '?') || ')' || CASE datname WHEN current_database() THEN ''"
+        "  ELSE ' in the database ' || datname END AS who,"
         "  floor(extract(epoch FROM clock_timestamp() - xact_start) * 1000)::bigint AS age_ms"
-        "  FROM pg_stat_activity WHERE datname = current_database() AND backend_xid IS NOT NULL"
-        " UNION ALL SELECT 'prepared transaction ' || gid || ' of ' || owner,"
-        "  floor(extract(epoch FROM clock_timestamp() - prepared) * 1000)::bigint"
-        "  FROM pg_prepared_xacts WHERE database = current_database()) AS open "
+        "  FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+        " UNION ALL SELECT 'prepared transaction ' || quote_literal(gid) || ' of ' || owner"
+        "  || CASE database WHEN current_database() THEN '' ELSE ' in the database ' || database"
+        "  END, floor(extract(epoch FROM clock_timestamp() - prepared) * 1000)::bigint"
+        "  FROM pg_prepared_xacts) AS open "
         "WHERE age_ms > ?1 ORDER BY age_ms DESC",
 };
 
