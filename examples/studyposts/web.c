@@ -65,17 +65,6 @@ int refuse(struct refusal *refusal, unsigned int status, const char *code, const
     return 0;
 }
 
-int fail_with(struct sluice_error *error, enum sluice_code code, enum sluice_reaction reaction,
-    const char *format, ...)
-{
-    va_list arguments;
-    *error = (struct sluice_error) {.code = code, .reaction = reaction};
-    va_start(arguments, format);
-    vsnprintf(error->text, sizeof(error->text), format, arguments);
-    va_end(arguments);
-    return -1;
-}
-
 /* --- routes ---------------------------------------------------------------------------------- */
 
 /* 1: the path is of the pattern; 0: it is not; -1: it would be if its {id} were a UUID. */

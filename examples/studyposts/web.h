@@ -81,12 +81,6 @@ int refuse(struct refusal *refusal, unsigned int status, const char *code, const
     __attribute__((format(printf, 4, 5)));
 
 /**
- * Fill in an error; returns -1.
- */
-int fail_with(struct sluice_error *error, enum sluice_code code, enum sluice_reaction reaction,
-    const char *format, ...) __attribute__((format(printf, 4, 5)));
-
-/**
  * Copy a text field of so many characters (not bytes) to `target`; control characters but for line
  * ends and tabs are refused, and so is a text of blanks where `min` is above 0. A field that is
  * missing or null is "" where `min` is 0. 0, or -1 with the reason.

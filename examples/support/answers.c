@@ -164,23 +164,3 @@ enum MHD_Result answer_unknown(const struct request *request, const char *const 
         (const struct answer_header[]){{MHD_HTTP_HEADER_ALLOW, allowed}, {NULL, NULL}},
         "%.200s takes %s, not %.20s", request->path, allowed, request->method);
 }
-
-int publish_keyed(sluice_database *database, const char *topic, const char *type, const char *key,
-    json_t *take_payload, char ret_id[SLUICE_EVENT_ID_SIZE], struct sluice_error *error)
-{
-    char *payload = json_dumps(take_payload, JSON_COMPACT);
-    json_decref(take_payload);
-    if (payload == NULL) {
-        *error = (struct sluice_error){.code = SLUICE_NO_MEMORY, .reaction = SLUICE_RETRY};
-        snprintf(error->text, sizeof(error->text), "no memory for an event of %s", topic);
-        return -1;
-    }
-    struct sluice_event event = {.topic = topic,
-        .key = key,
-        .type = type,
-        .payload = payload,
-        .payload_size = strlen(payload)};
-    int result = sluice_publish(database, &event, ret_id, error);
-    free(payload);
-    return result;
-}

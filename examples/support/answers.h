@@ -61,12 +61,4 @@ void allow_method(char list[ALLOW_SIZE], const char *method);
  */
 enum MHD_Result answer_unknown(const struct request *request, const char *const *routes);
 
-/**
- * Publish a JSON object with the open transaction under a text key; the reference to `take_payload`
- * passes. `ret_id` may be NULL.
- */
-int publish_keyed(sluice_database *database, const char *topic, const char *type, const char *key,
-    json_t *take_payload, char ret_id[SLUICE_EVENT_ID_SIZE], struct sluice_error *error)
-    __attribute__((warn_unused_result));
-
 #endif
