@@ -173,7 +173,7 @@ def test_a_late_change_never_overwrites_a_newer_one(parts: StudyPosts) -> None:
     for title in ("Older words", "Newest words"):
         ann.data("PATCH", f"/api/posts/{post['id']}", {**body, "title": title})
     ann.wait_found("newest", lambda found: len(found) == 1)
-    parts.replay(parts.records("post-sync", {post["id"]}))
+    parts.replay(parts.records("post-sync", {post["id"]})[::-1])  # the oldest comes last
     ann.wait_found("newest", lambda found: len(found) == 1)
     assert [one["title"] for one in ann.search(keyword="words")["content"]] == ["Newest words"]
     assert ann.search(keyword="oldest")["empty"]
@@ -229,6 +229,8 @@ def test_a_deadline_holds_from_its_second_on_and_the_closer_tells_search_once(pa
                    ["CLOSED", "OPEN"])
     assert ann.data("GET", f"/api/posts/{post['id']}")["status"] == "CLOSED"
     assert ann.data("GET", f"/api/posts/{other['id']}")["status"] == "OPEN"
+    at(parts, "2030-06-01T00:00:00")  # shows that the closer has come by again
+    ann.wait_found("lived", lambda found: {one["status"] for one in found} == {"CLOSED"})
     told = [record["payload"] for record in parts.records("post-sync")
             if record["key"] == post["id"]]
     assert [(each["operationType"], each["version"], each["post"]["status"]) for each in told] == [

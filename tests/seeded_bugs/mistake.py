@@ -65,14 +65,17 @@ class Build:
         return sorted({output.partition(".p/")[0] for output, read in self.read_by.items()
                        if read & changed})
 
-    def with_mistake(self, program: str, patch: Path, folder: Path) -> Path:
-        """The program, linked in `folder` with the patch applied."""
+    def with_mistake(self, program: str, patch: Path, folder: Path, *, is_all: bool = True) -> Path:
+        """The program, linked in `folder` with the patch applied: to all that it is made of, or to
+        its own files, where what else the patch changes is in a shared library."""
         changed = self.apply(patch, folder)
         replaced: dict[str, str] = {}
         *commands, link = [words_of(line) for line in
                            run(["ninja", "-t", "commands", program], self.folder).splitlines()]
         for command in commands:
             if "-c" in command:
+                if not is_all and f" {program}.p/" not in " ".join(command):
+                    continue
                 self.compile(command, changed, replaced, folder)
             elif any(str(file) in " ".join(command) for file in changed):
                 self.generate(command, changed, folder)

@@ -70,7 +70,8 @@ def linked(build: Build, program: str, patch: Path, folder: Path) -> tuple[str, 
     """The name in the build, and what is put in its place."""
     folder.mkdir()
     if program != LIBRARY:
-        return program, build.with_mistake(program, patch, folder)
+        is_all = not program.startswith("examples/")
+        return program, build.with_mistake(program, patch, folder, is_all=is_all)
     (whole_name,) = [path.name for path in BUILD.glob(f"{LIBRARY}.so.*.*.*") if path.is_file()]
     return f"{LIBRARY}.so.0", build.with_mistake(whole_name, patch, folder)
 
@@ -103,5 +104,6 @@ def test_the_process_test_fails_with_the_mistake_put_in_and_passes_without(
                     for number, program in enumerate(programs or build.made_of(patch)))
     broken = run_test(like(BUILD, tmp_path / "build", replaced), name,
                       SLUICE_TEST_DEADLINE=DEADLINE)
+    shutil.rmtree(tmp_path / "build")  # many programs
     assert broken.returncode == 1 and re.search(r"\d+ failed", broken.stdout), \
         f"{name} does not fail with {patch.stem} put in:\n{broken.stdout[-6000:]}"
