@@ -107,3 +107,13 @@ def test_the_process_test_fails_with_the_mistake_put_in_and_passes_without(
     shutil.rmtree(tmp_path / "build")  # many programs
     assert broken.returncode == 1 and re.search(r"\d+ failed", broken.stdout), \
         f"{name} does not fail with {patch.stem} put in:\n{broken.stdout[-6000:]}"
+
+
+def test_every_mistake_still_fits_the_code() -> None:
+    """Most of them are tried in `make drill` only, and would be found out of date there."""
+    unfit = []
+    for patch in PATCHES:
+        done = subprocess.run(["patch", "-p1", "--dry-run", "--force", "--input", patch], cwd=ROOT,
+                              capture_output=True, text=True)
+        unfit += [] if done.returncode == 0 else [f"{patch.stem}: {done.stdout.strip()}"]
+    assert "\n".join(unfit) == ""
