@@ -12,7 +12,10 @@
 #include "store/held_copy.h"
 
 /* A transaction is ended after this time, so that other writers of the database get their turn. */
-enum { TRANSACTION_TIME_MAX_US = 20000 };
+enum {
+    TRANSACTION_TIME_MAX_US = 20000,
+    TAKEN_REST_MS = 50 /* until a held event is looked at again that another member tries */
+};
 
 /*
  * A chunk is for what goes well and fast: it begins after some successes in a row, since all of it
@@ -425,6 +428,16 @@ static int settle(struct sl_applier *applier, const struct sl_held_copy *held,
         store, held->number, SL_HELD_FAILED, decision.attempts, 0, reason->text, error);
 }
 
+static int try_held(struct sl_applier *applier, const struct sl_held_copy *held,
+    struct tally *tally, bool *ret_is_outage, struct sluice_error *error)
+{
+    enum sl_answer answer;
+    struct sluice_error reason;
+    return attempt(applier, &held->event, tally, &answer, &reason, error) == 0
+        ? settle(applier, held, answer, &reason, ret_is_outage, error)
+        : -1;
+}
+
 int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *ret_is_outage,
     struct sluice_error *error)
 {
@@ -442,16 +455,20 @@ int sl_applier_retry_due(struct sl_applier *applier, int64_t *ret_due_ms, bool *
     if (!held.is_due) {
         return 0;
     }
-    struct tally tally = {0};
+    bool is_ours = false;
     int status = sl_transaction_begin(applier->database, SL_BY_CONSUMER, error);
     if (status == 0) {
-        enum sl_answer answer;
-        struct sluice_error reason;
-        status = attempt(applier, &held.event, &tally, &answer, &reason, error);
-        status = status == 0 ? settle(applier, &held, answer, &reason, ret_is_outage, error) : -1;
+        struct tally tally = {0};
+        status = sl_store_held_lock(store, held.number, held.attempts, &is_ours, error);
+        if (status == 0 && is_ours) {
+            status = try_held(applier, &held, &tally, ret_is_outage, error);
+        }
         status = finish(applier, &tally, status, error);
     }
     sl_held_copy_deinit(&held);
-    applier->is_retry_next = status == 0 && !*ret_is_outage;
+    if (status == 0 && !is_ours) {
+        *ret_due_ms = sl_clock_wall_ms() + TAKEN_REST_MS;
+    }
+    applier->is_retry_next = status == 0 && is_ours && !*ret_is_outage;
     return status;
 }

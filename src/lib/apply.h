@@ -45,7 +45,7 @@ int sl_applier_apply(struct sl_applier *applier, const struct sl_record *records
     __attribute__((warn_unused_result));
 
 /**
- * Try the held event that is due first, if one is due.
+ * Try the held event that is due first, if one is due and no other consumer of the name is at it.
  *
  * `*ret_due_ms` is when the next one is due (Unix time), INT64_MAX for none. With `*ret_is_outage`
  * the handler asked to retry later.

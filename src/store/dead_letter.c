@@ -247,6 +247,30 @@ int sl_sql_held_due(struct sl_store *store, const struct sl_held_due_query *quer
     return 0;
 }
 
+/* By its number alone: a lock on more would keep others from holding events beside it. */
+#define HELD_ROW                                                                                   \
+    "SELECT 1 FROM sluice_dead_letter WHERE number = ?1 AND attempts = ?2 AND state = 'RETRYING'"
+
+int sl_sql_held_lock(struct sl_store *store, int64_t number, int attempts, bool *ret_is_ours,
+    struct sluice_error *error)
+{
+    bool is_ours = false;
+    if (sl_sql_run(store,
+            &(struct sl_sql) {
+                .text =
+                    store->dialect->has_row_locks ? HELD_ROW " FOR UPDATE SKIP LOCKED" : HELD_ROW,
+                .what = read_failed,
+                SL_SQL_VALUES(sluice_integer(number), sluice_integer(attempts)),
+                .visit = note_row,
+                .context = &is_ours,
+            },
+            error) != 0) {
+        return -1;
+    }
+    *ret_is_ours = is_ours;
+    return 0;
+}
+
 int sl_sql_each_held(struct sl_store *store, const struct sl_held_filter *filter,
     sl_held_visit visit, void *context, struct sluice_error *error)
 {

@@ -91,6 +91,8 @@ struct sl_store_ops {
         struct sl_store *store, int64_t number, int64_t now_ms, struct sluice_error *error);
     int (*held_due)(struct sl_store *store, const struct sl_held_due_query *query,
         sl_held_visit visit, void *context, int64_t *ret_due_ms, struct sluice_error *error);
+    int (*held_lock)(struct sl_store *store, int64_t number, int attempts, bool *ret_is_ours,
+        struct sluice_error *error);
     int (*each_held)(struct sl_store *store, const struct sl_held_filter *filter,
         sl_held_visit visit, void *context, struct sluice_error *error);
     int (*each_held_count)(struct sl_store *store, sl_held_count_visit visit, void *context,

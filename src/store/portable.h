@@ -54,6 +54,9 @@ int sl_sql_held_next(
 int sl_sql_held_due(struct sl_store *store, const struct sl_held_due_query *query,
     sl_held_visit visit, void *context, int64_t *ret_due_ms, struct sluice_error *error);
 /** See store/store.h. */
+int sl_sql_held_lock(struct sl_store *store, int64_t number, int attempts, bool *ret_is_ours,
+    struct sluice_error *error);
+/** See store/store.h. */
 int sl_sql_each_held(struct sl_store *store, const struct sl_held_filter *filter,
     sl_held_visit visit, void *context, struct sluice_error *error);
 /** See store/store.h. */
@@ -73,7 +76,8 @@ int sl_sql_drop(struct sl_store *store, const struct sl_held_filter *filter, int
     .count_consumed = sl_sql_count_consumed, .each_consumer = sl_sql_each_consumer,                \
     .key_state = sl_sql_key_state, .has_held = sl_sql_has_held, .hold = sl_sql_hold,               \
     .held_update = sl_sql_held_update, .held_remove = sl_sql_held_remove,                          \
-    .held_next = sl_sql_held_next, .held_due = sl_sql_held_due, .each_held = sl_sql_each_held,     \
-    .each_held_count = sl_sql_each_held_count, .redrive = sl_sql_redrive, .drop = sl_sql_drop
+    .held_next = sl_sql_held_next, .held_due = sl_sql_held_due, .held_lock = sl_sql_held_lock,     \
+    .each_held = sl_sql_each_held, .each_held_count = sl_sql_each_held_count,                      \
+    .redrive = sl_sql_redrive, .drop = sl_sql_drop
 
 #endif

@@ -380,6 +380,12 @@ int sl_store_held_due(struct sl_store *store, const char *stage, struct sl_posit
     return store->ops->held_due(store, &query, visit, context, ret_due_ms, error);
 }
 
+int sl_store_held_lock(struct sl_store *store, int64_t number, int attempts, bool *ret_is_ours,
+    struct sluice_error *error)
+{
+    return store->ops->held_lock(store, number, attempts, ret_is_ours, error);
+}
+
 int sl_store_each_held(struct sl_store *store, const struct sl_held_filter *filter,
     sl_held_visit visit, void *context, struct sluice_error *error)
 {

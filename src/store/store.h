@@ -426,6 +426,13 @@ int sl_store_held_due(struct sl_store *store, const char *stage, struct sl_posit
     int64_t *ret_due_ms, struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
+ * Lock a held event until the open transaction ends: `*ret_is_ours` tells whether it still waits
+ * for the attempt after `attempts`, and nobody else is at it, who is not waited for.
+ */
+int sl_store_held_lock(struct sl_store *store, int64_t number, int attempts, bool *ret_is_ours,
+    struct sluice_error *error) __attribute__((warn_unused_result));
+
+/**
  * Visit dead letters, by stage, topic, key and number.
  */
 int sl_store_each_held(struct sl_store *store, const struct sl_held_filter *filter,

@@ -227,6 +227,14 @@ static int do_held_due(void)
     return status;
 }
 
+static int do_held_lock(void)
+{
+    bool is_ours = false;
+    int status = sl_store_held_lock(store, 1, 0, &is_ours, &error);
+    ck_assert(!is_ours || status == 0);
+    return status;
+}
+
 static int do_each_held(void)
 {
     struct sl_held_filter filter = {.stage = "c"};
@@ -294,6 +302,7 @@ static const struct operation operations[] = {
     {"held_remove", do_held_remove, true, true},
     {"held_next", do_held_next, true, false},
     {"held_due", do_held_due, false, false},
+    {"held_lock", do_held_lock, false, false},
     {"each_held", do_each_held, false, false},
     {"each_held_count", do_each_held_count, false, false},
     {"redrive", do_redrive, true, true},

@@ -198,6 +198,22 @@ static int held_due(struct sl_store *store, const struct sl_held_due_query *quer
     return 0;
 }
 
+static int held_lock(struct sl_store *store, int64_t number, int attempts, bool *ret_is_ours,
+    struct sluice_error *error)
+{
+    bool is_lost;
+    if (db_enter_store(store, &is_lost, error) != 0 || db_lock(store, error) != 0) {
+        return -1;
+    }
+    const struct db_held *held = find(number);
+    bool is_ours = held != NULL && held->state == SL_HELD_RETRYING && held->attempts == attempts;
+    if (db_leave_store(store, is_lost, error) != 0) {
+        return -1;
+    }
+    *ret_is_ours = is_ours;
+    return 0;
+}
+
 void db_redrive(bool is_all)
 {
     struct db_data *data = &database.data;
@@ -251,4 +267,5 @@ const struct sl_store_ops db_dead_letter_ops = {
     .held_remove = held_remove,
     .held_next = held_next,
     .held_due = held_due,
+    .held_lock = held_lock,
 };

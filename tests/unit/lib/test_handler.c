@@ -6,6 +6,7 @@
 #include <sluice/listener.h>
 
 #include "broker/broker.h"
+#include "lib/apply.h"
 #include "support/wallet.h"
 
 static struct sl_broker *broker;
@@ -114,6 +115,47 @@ static enum sluice_outcome handle(sluice_database *inside, const struct sluice_e
         ck_assert_int_eq(pthread_join(thread, NULL), 0);
         ck_assert_int_eq(why->code, SLUICE_INVALID);
     }
+    return SLUICE_APPLIED;
+}
+
+static int contested_calls;
+
+static enum sluice_outcome handle_elsewhere(sluice_database *inside,
+    const struct sluice_event *event, void *context, struct sluice_error *why)
+{
+    (void) inside;
+    (void) event;
+    (void) context;
+    (void) why;
+    contested_calls += 100;
+    return SLUICE_APPLIED;
+}
+
+/* Fails at first; when it is tried again, another member of the name comes by. */
+static enum sluice_outcome handle_contested(sluice_database *inside,
+    const struct sluice_event *event, void *context, struct sluice_error *why)
+{
+    struct sl_applier other = {.name = "c",
+        .policy = {.attempts_max = 3, .retry_delay_ms = 1, .retry_delay_max_ms = 1},
+        .handlers = {{"t", handle_elsewhere, NULL}},
+        .handler_count = 1};
+    int64_t due_ms = 0;
+    bool is_outage = false;
+    (void) context;
+    if (++contested_calls == 1) {
+        return SLUICE_FAILED;
+    }
+    put(inside, event->type);
+    sluice_consumer_stop(consumer);
+    if (has_one_writer()) {
+        return SLUICE_APPLIED; /* the other one would wait until this one is done */
+    }
+    ck_assert_int_eq(sluice_database_open(place.url, &other.database, why), 0);
+    int status = sl_applier_retry_due(&other, &due_ms, &is_outage, why);
+    ck_assert_msg(status == 0, "%s", why->text);
+    ck_assert(!other.is_retry_next && !is_outage);
+    ck_assert_int_lt(due_ms, INT64_MAX); /* it looks again */
+    sluice_database_close(other.database);
     return SLUICE_APPLIED;
 }
 
@@ -324,6 +366,27 @@ START_TEST(a_connection_that_is_lost_under_a_handler_is_an_outage_and_uses_up_no
 }
 END_TEST
 
+START_TEST(a_held_event_that_one_member_tries_is_left_to_it_by_the_others)
+{
+    open_wallet();
+    source_position = 0;
+    contested_calls = 0;
+    const char *log = temp_url(&place.temp, "local", "log.db");
+    struct sluice_consumer_options options = {
+        .name = "c", .database = place.url, .broker = log, .retry_delay_ms = 1};
+    ck_assert_int_eq(sl_broker_open(log, &broker, &error), 0);
+    int status = sluice_consumer_open(&options, &consumer, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    ck_assert_int_eq(sluice_consumer_subscribe(consumer, "t", handle_contested, NULL, &error), 0);
+    append("k", "Contested");
+    run();
+    ck_assert_int_eq(contested_calls, 2);
+    ck_assert_str_eq(words(), "Contested");
+    ck_assert_str_eq(reasons(), "");
+    tear_down();
+}
+END_TEST
+
 START_TEST(another_thread_cannot_publish_into_a_handlers_transaction)
 {
     set_up();
@@ -341,4 +404,5 @@ DATABASE_UNIT_MAIN("handler", a_veto_fails_the_one_event_whose_handler_published
     of_many_events_that_go_together_only_the_one_that_fails_is_undone,
     a_unique_violation_among_many_events_spoils_none_of_them,
     a_connection_that_is_lost_under_a_handler_is_an_outage_and_uses_up_no_attempt,
+    a_held_event_that_one_member_tries_is_left_to_it_by_the_others,
     another_thread_cannot_publish_into_a_handlers_transaction)

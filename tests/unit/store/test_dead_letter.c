@@ -78,6 +78,45 @@ static int64_t due(int64_t now_ms)
     return due_ms;
 }
 
+static bool lock(struct sl_store *by, int64_t number, int attempts)
+{
+    bool is_ours = false;
+    int status = sl_store_held_lock(by, number, attempts, &is_ours, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    return is_ours;
+}
+
+START_TEST(a_held_event_is_tried_by_one_at_a_time_and_by_nobody_who_saw_it_before)
+{
+    struct sl_store *other;
+    open_store();
+    ck_assert_int_eq(sl_store_open(place.url, SL_STORE_EXISTING, &other, &error), 0);
+    hold(1, "k", SL_HELD_RETRYING);
+    hold(2, "l", SL_HELD_RETRYING);
+    due(99);
+    int64_t number = due_number;
+    ck_assert_int_eq(sl_store_begin(store, &error), 0);
+    ck_assert(lock(store, number, 3));
+    if (!test_database_is("sqlite")) { /* where the transaction itself keeps the other away */
+        ck_assert_int_eq(sl_store_begin(other, &error), 0);
+        ck_assert(!lock(other, number, 3));
+        ck_assert(lock(other, number + 1, 3));
+        sl_store_rollback(other);
+    }
+    ck_assert_int_eq(
+        sl_store_held_update(store, number, SL_HELD_RETRYING, 4, 5, "worse", &error), 0);
+    ck_assert_int_eq(sl_store_commit(store, &error), 0);
+    ck_assert_int_eq(sl_store_begin(other, &error), 0);
+    ck_assert(!lock(other, number, 3));
+    ck_assert(lock(other, number, 4));
+    ck_assert_int_eq(sl_store_held_update(other, number, SL_HELD_FAILED, 4, 0, "worst", &error), 0);
+    ck_assert(!lock(other, number, 4));
+    sl_store_rollback(other);
+    sl_store_close(other);
+    close_store();
+}
+END_TEST
+
 START_TEST(an_event_is_held_once_even_if_it_is_held_again)
 {
     open_store();
@@ -279,7 +318,9 @@ START_TEST(what_begins_to_wait_while_the_head_of_its_key_goes_is_not_left_behind
 }
 END_TEST
 
-DATABASE_UNIT_MAIN("dead_letter", an_event_is_held_once_even_if_it_is_held_again,
+DATABASE_UNIT_MAIN("dead_letter",
+    a_held_event_is_tried_by_one_at_a_time_and_by_nobody_who_saw_it_before,
+    an_event_is_held_once_even_if_it_is_held_again,
     the_key_of_a_held_event_is_held_and_other_keys_are_not,
     a_delivered_head_lets_the_next_of_its_key_retry_in_order,
     a_redrive_sends_the_first_of_each_key_now_and_the_others_behind_it,
