@@ -36,6 +36,14 @@ static void insert(PGconn *connection, const char *payload)
         payload);
 }
 
+static void insert_rows(PGconn *connection, const char *payload, int count)
+{
+    pg_run(connection,
+        "INSERT INTO sluice.outbox (aggregatetype, type, payload)"
+        " SELECT 't', 'T', '%s' FROM generate_series(1, %d)",
+        payload, count);
+}
+
 static void read_page(size_t count_max)
 {
     int status = sl_store_outbox_read(store, position, count_max, 1 << 20, &batch, &error);
@@ -196,9 +204,7 @@ START_TEST(a_big_tick_comes_page_by_page_without_those_of_other_ticks_between)
     pg_run(slow, "BEGIN");
     insert(slow, "slow");
     for (int i = 0; i < 10; i++) {
-        pg_run(writer,
-            "INSERT INTO sluice.outbox (aggregatetype, type, payload)"
-            " SELECT 't', 'T', 'x' FROM generate_series(1, 1000)");
+        insert_rows(writer, "x", 1000);
         insert(slow, "slow");
     }
     size_t count = 0;
@@ -215,6 +221,39 @@ START_TEST(a_big_tick_comes_page_by_page_without_those_of_other_ticks_between)
         count += batch.count;
     }
     ck_assert_uint_eq(count, 10011);
+    PQfinish(slow);
+    PQfinish(writer);
+    close_store();
+}
+END_TEST
+
+/* Read a tick to its end: so many rows with that payload, and no others. */
+static void expect_tick(int64_t tick, const char *payload, size_t wanted)
+{
+    size_t count = 0;
+    for (read_page(300); batch.count > 0; read_page(300)) {
+        for (size_t i = 0; i < batch.count; i++) {
+            ck_assert(sl_text_equal(batch.events[i].payload, sl_text_of(payload)));
+            ck_assert_int_eq(batch.positions[i].tick, tick);
+        }
+        count += batch.count;
+    }
+    ck_assert_uint_eq(count, wanted);
+}
+
+START_TEST(two_big_ticks_whose_rows_lie_side_by_side_are_told_apart)
+{
+    open_store();
+    PGconn *slow = pg_open(place.url);
+    PGconn *writer = pg_open(place.url);
+    pg_run(slow, "BEGIN");
+    for (int i = 0; i < 10; i++) {
+        insert_rows(writer, "quick", 500);
+        insert_rows(slow, "slow", 500);
+    }
+    expect_tick(1, "quick", 5000);
+    pg_run(slow, "COMMIT");
+    expect_tick(2, "slow", 5000);
     PQfinish(slow);
     PQfinish(writer);
     close_store();
@@ -321,4 +360,5 @@ POSTGRESQL_UNIT_MAIN("ticks", a_row_whose_number_is_lower_but_whose_commit_is_la
     a_tick_is_committed_and_flushed_before_its_rows_are_handed_out,
     an_idle_outbox_makes_no_ticks_whatever_others_write,
     a_big_tick_comes_page_by_page_without_those_of_other_ticks_between,
-    a_reader_begins_anywhere_again, events_of_a_key_come_once_and_in_order_from_writers_at_once)
+    two_big_ticks_whose_rows_lie_side_by_side_are_told_apart, a_reader_begins_anywhere_again,
+    events_of_a_key_come_once_and_in_order_from_writers_at_once)
