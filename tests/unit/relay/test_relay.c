@@ -170,6 +170,9 @@ START_TEST(a_restart_sends_nothing_again_though_the_store_was_not_told)
 }
 END_TEST
 
+#define STATES_OF_ALONE                                                                            \
+    "SELECT group_concat(state) FROM sluice_dead_letter WHERE message_key = 'alone'"
+
 START_TEST(a_poison_event_is_held_with_its_key_and_other_keys_flow)
 {
     set_up();
@@ -184,6 +187,11 @@ START_TEST(a_poison_event_is_held_with_its_key_and_other_keys_flow)
     ck_assert_ptr_nonnull(strstr(
         query("app.db", "SELECT reason FROM sluice_dead_letter"), "'no topic' is no topic name"));
     wait_for("app.db", "SELECT position FROM sluice_relay", "4");
+    publish_poison("alone");
+    wait_for("app.db", STATES_OF_ALONE, "FAILED_PERMANENTLY");
+    publish("alone", "t"); /* after that one has failed for good, and before anybody redrives it */
+    wait_for("app.db", "SELECT position FROM sluice_relay", "6");
+    ck_assert_str_eq(query("app.db", STATES_OF_ALONE), "FAILED_PERMANENTLY,WAITING");
     close_relay();
     tear_down();
 }
