@@ -126,6 +126,44 @@ int sl_postgresql_check(struct sl_store_postgresql *store, const PGresult *resul
 int sl_postgresql_exec(struct sl_store_postgresql *store, const char *sql, const char *what,
     struct sluice_error *error) __attribute__((warn_unused_result));
 
+/* postgresql_wait.c: what waits in libpq; on a fiber (base/fiber.h) it holds up no loop */
+
+/* The parameters of a prepared statement, as PQexecPrepared takes them. */
+struct sl_postgresql_arguments {
+    int count;
+    const char *const *values;
+    const int *sizes;
+    const int *formats;
+};
+
+/**
+ * PQexec. An interrupt of the fiber cancels the statement, here and below.
+ */
+PGresult *sl_postgresql_query(struct sl_store_postgresql *store, const char *sql);
+
+/**
+ * PQprepare.
+ */
+PGresult *sl_postgresql_prepare(struct sl_store_postgresql *store, const char *name,
+    const char *sql, int type_count, const Oid *types);
+
+/**
+ * PQexecPrepared.
+ */
+PGresult *sl_postgresql_execute(struct sl_store_postgresql *store, const char *name,
+    const struct sl_postgresql_arguments *arguments, int result_format);
+
+/**
+ * PQconnectdbParams. An interrupt of the fiber gives up; so does connect_timeout. Only the look-up
+ * of a host's name blocks.
+ */
+PGconn *sl_postgresql_connect_by(const char *const *names, const char *const *values);
+
+/**
+ * Let some time pass, or less.
+ */
+void sl_postgresql_pause(int duration_ms);
+
 /* postgresql_run.c */
 
 /* Parameters of a statement of the store's own, in the binary format. */

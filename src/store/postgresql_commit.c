@@ -1,11 +1,13 @@
 /* Begin, commit, roll back; and what became of a commit whose answer never came. */
 #include <stdio.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "store/postgresql.h"
+
+/* How often it is asked what became of a commit. */
+enum { OUTCOME_INTERVAL_MS = 50 };
 
 static void end(struct sl_store_postgresql *store)
 {
@@ -35,7 +37,7 @@ int sl_postgresql_begin(struct sl_store *base, struct sluice_error *error)
 static int ask_xid(struct sl_store_postgresql *store, struct sluice_error *error)
 {
     bool was_in_transaction = sl_postgresql_in_transaction(store);
-    PGresult *result = PQexec(store->connection, "SELECT pg_current_xact_id_if_assigned()");
+    PGresult *result = sl_postgresql_query(store, "SELECT pg_current_xact_id_if_assigned()");
     int status =
         sl_postgresql_check(store, result, was_in_transaction, "cannot commit", false, error);
     store->xid = 0;
@@ -65,7 +67,7 @@ static enum outcome ask_outcome(struct sl_store_postgresql *store, int64_t xid)
         return UNKNOWN;
     }
     snprintf(sql, sizeof(sql), "SELECT pg_xact_status('%lld'::xid8)", (long long) xid);
-    PGresult *result = PQexec(store->connection, sql);
+    PGresult *result = sl_postgresql_query(store, sql);
     const char *answer = PQresultStatus(result) != PGRES_TUPLES_OK ? "" : PQgetvalue(result, 0, 0);
     enum outcome outcome = strcmp(answer, "committed") == 0 ? COMMITTED
         : strcmp(answer, "aborted") == 0                    ? ABORTED
@@ -84,7 +86,7 @@ static int resolve(struct sl_store_postgresql *store, int64_t xid, struct sluice
         if (outcome != IN_PROGRESS || sl_clock_monotonic_ms() >= deadline_ms) {
             break;
         }
-        nanosleep(&(struct timespec) {.tv_nsec = 50000000}, NULL);
+        sl_postgresql_pause(OUTCOME_INTERVAL_MS);
     }
     if (outcome == COMMITTED) {
         return 0;
@@ -108,7 +110,7 @@ static int commit_open(struct sl_store_postgresql *store, struct sluice_error *e
         return -1;
     }
     int64_t xid = store->xid;
-    PGresult *result = PQexec(store->connection, "COMMIT");
+    PGresult *result = sl_postgresql_query(store, "COMMIT");
     struct sluice_error failure = {.code = SLUICE_OK};
     int status = sl_postgresql_check(store, result, true, "cannot commit", false, &failure);
     if (status == 0 && strcmp(PQcmdStatus(result), "COMMIT") != 0) {
@@ -150,7 +152,7 @@ void sl_postgresql_rollback(struct sl_store *base)
 {
     struct sl_store_postgresql *store = (struct sl_store_postgresql *) base;
     if (!store->is_lost && sl_postgresql_in_transaction(store)) {
-        PQclear(PQexec(store->connection, "ROLLBACK"));
+        PQclear(sl_postgresql_query(store, "ROLLBACK"));
     }
     end(store);
 }

@@ -18,7 +18,7 @@ static PGconn *connect_to(const char *url)
         "keepalives_interval", "keepalives_count", "tcp_user_timeout", "fallback_application_name",
         "dbname", "client_encoding", NULL};
     const char *const values[] = {"5", "1", "5", "2", "3", "10000", "sluice", url, "UTF8", NULL};
-    return PQconnectdbParams(names, values, 1);
+    return sl_postgresql_connect_by(names, values);
 }
 
 static void name_it(struct sl_store_postgresql *store)
@@ -41,7 +41,7 @@ static int identify(struct sl_store_postgresql *store, struct sluice_error *erro
             PQserverVersion(store->connection) / 10000);
     }
     bool was_in_transaction = sl_postgresql_in_transaction(store);
-    PGresult *result = PQexec(store->connection,
+    PGresult *result = sl_postgresql_query(store,
         "SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || oid,"
         " CASE WHEN pg_is_in_recovery() THEN ''"
         " ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END "
@@ -168,7 +168,7 @@ int sl_postgresql_exec(struct sl_store_postgresql *store, const char *sql, const
         return -1;
     }
     bool was_in_transaction = sl_postgresql_in_transaction(store);
-    PGresult *result = PQexec(store->connection, sql);
+    PGresult *result = sl_postgresql_query(store, sql);
     int status = sl_postgresql_check(store, result, was_in_transaction, what, false, error);
     PQclear(result);
     return status;

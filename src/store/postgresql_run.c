@@ -56,7 +56,7 @@ static void deallocate(
     if (status == PQTRANS_IDLE || status == PQTRANS_INTRANS) {
         name_of(store, statement->number, name);
         snprintf(sql, sizeof(sql), "DEALLOCATE %s", name);
-        PQclear(PQexec(store->connection, sql));
+        PQclear(sl_postgresql_query(store, sql));
     }
 }
 
@@ -116,7 +116,7 @@ static struct sl_postgresql_statement *prepare(struct sl_store_postgresql *store
     name_of(store, wanted->number, name);
     bool was_in_transaction = sl_postgresql_in_transaction(store);
     PGresult *result =
-        PQprepare(store->connection, name, sql, (int) wanted->kind_count, wanted_types);
+        sl_postgresql_prepare(store, name, sql, (int) wanted->kind_count, wanted_types);
     int status =
         sl_postgresql_check(store, result, was_in_transaction, what, wanted->is_theirs, error);
     PQclear(result);
@@ -309,8 +309,9 @@ int sl_postgresql_run_sql(
     statement->used_at = ++store->use_count;
     name_of(store, statement->number, name);
     bool was_in_transaction = sl_postgresql_in_transaction(store);
-    PGresult *result = PQexecPrepared(store->connection, name, (int) sql->value_count,
-        parameters.values, parameters.sizes, parameters.formats, 0);
+    struct sl_postgresql_arguments arguments = {
+        (int) sql->value_count, parameters.values, parameters.sizes, parameters.formats};
+    PGresult *result = sl_postgresql_execute(store, name, &arguments, 0);
     int status =
         sl_postgresql_check(store, result, was_in_transaction, sql->what, sql->is_theirs, error);
     if (status != 0) {
@@ -349,8 +350,9 @@ PGresult *sl_postgresql_fetch(struct sl_store_postgresql *store, const char *sql
     statement->used_at = ++store->use_count;
     name_of(store, statement->number, name);
     bool was_in_transaction = sl_postgresql_in_transaction(store);
-    PGresult *result = PQexecPrepared(store->connection, name, (int) parameters->count,
-        parameters->values, parameters->sizes, binary, 1);
+    struct sl_postgresql_arguments arguments = {
+        (int) parameters->count, parameters->values, parameters->sizes, binary};
+    PGresult *result = sl_postgresql_execute(store, name, &arguments, 1);
     if (sl_postgresql_check(store, result, was_in_transaction, what, false, error) != 0) {
         notice_forgotten(store, result);
         PQclear(result);
