@@ -61,8 +61,9 @@ SLUICE_EXPORT int sluice_task_is_cancelled(const sluice_task *task);
  * Wait for a task of this transaction, or run it; for a work that has begun one.
  *
  * Blocks for at most `timeout_ms` (0: 30,000). Do not wait on the thread of the loop that keeps the
- * promise: see sluice/worker.h. Fails with the task's error, SLUICE_CANCELLED, SLUICE_INVALID for a
- * task of another transaction, and SLUICE_BUSY (reject) after the time-out.
+ * promise, but in a job (sluice/worker.h), where that loop goes on. Fails with the task's error,
+ * SLUICE_CANCELLED, SLUICE_INVALID for a task of another transaction, and SLUICE_BUSY (reject)
+ * after the time-out.
  */
 SLUICE_EXPORT SLUICE_CHECKED int sluice_task_await(
     sluice_database *database, sluice_task *task, int timeout_ms, struct sluice_error *error);

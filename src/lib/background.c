@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "base/fiber.h"
 #include "base/memory.h"
 #include "lib/listeners.h"
 #include "lib/transaction.h"
@@ -12,6 +13,7 @@
 struct sl_background {
     sluice_database *database;
     pthread_t thread;
+    struct sl_fiber *fiber; /* instead of the thread, or NULL */
     uv_mutex_t mutex;
     uv_cond_t changed;
     struct sl_job *first;
@@ -22,11 +24,33 @@ struct sl_background {
     void *context;
 };
 
+/* Wait for something to change; behind the mutex. */
+static void wait_for_change(struct sl_background *background)
+{
+    if (background->fiber == NULL) {
+        uv_cond_wait(&background->changed, &background->mutex);
+        return;
+    }
+    uv_mutex_unlock(&background->mutex);
+    sl_fiber_wait(-1, 0, -1);
+    uv_mutex_lock(&background->mutex);
+}
+
+/* The other side of it, behind the mutex, too. */
+static void tell_change(struct sl_background *background)
+{
+    if (background->fiber == NULL) {
+        uv_cond_signal(&background->changed);
+    } else {
+        sl_fiber_wake(background->fiber);
+    }
+}
+
 static struct sl_job *next_job(struct sl_background *background)
 {
     uv_mutex_lock(&background->mutex);
     while (background->first == NULL && !background->is_ending) {
-        uv_cond_wait(&background->changed, &background->mutex);
+        wait_for_change(background);
     }
     struct sl_job *job = background->first;
     if (job != NULL) {
@@ -40,7 +64,7 @@ static struct sl_job *next_job(struct sl_background *background)
     return job;
 }
 
-static void *run_jobs(void *context)
+static void run_jobs(void *context)
 {
     struct sl_background *background = context;
     struct sl_job *job;
@@ -50,6 +74,11 @@ static void *run_jobs(void *context)
     if (background->on_end != NULL) {
         background->on_end(background->context);
     }
+}
+
+static void *run_thread(void *context)
+{
+    run_jobs(context);
     return NULL;
 }
 
@@ -60,13 +89,21 @@ static int start_thread(struct sl_background *background)
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&background->thread, NULL, run_jobs, background);
+    int result = pthread_create(&background->thread, NULL, run_thread, background);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return result;
 }
 
-int sl_background_start(sluice_database *take_database, void (*on_end)(void *context),
-    void *context, struct sl_background **ret_background, struct sluice_error *error)
+static void free_background(struct sl_background *background)
+{
+    uv_cond_destroy(&background->changed);
+    uv_mutex_destroy(&background->mutex);
+    sl_free(background);
+}
+
+/* All but what runs the jobs. */
+static int make(sluice_database *database, void (*on_end)(void *context), void *context,
+    struct sl_background **ret_background, struct sluice_error *error)
 {
     struct sl_background *background = sl_allocate(sizeof(*background));
     if (background == NULL) {
@@ -77,24 +114,64 @@ int sl_background_start(sluice_database *take_database, void (*on_end)(void *con
         sl_free(background);
         return sl_fail_system(error, result, "cannot start", "a thread");
     }
-    background->database = take_database;
-    background->last = &background->first;
-    background->on_end = on_end;
-    background->context = context;
     result = uv_cond_init(&background->changed);
-    if (result == 0) {
-        result = start_thread(background);
-        if (result != 0) {
-            uv_cond_destroy(&background->changed);
-        }
-    }
     if (result != 0) {
         uv_mutex_destroy(&background->mutex);
         sl_free(background);
         return sl_fail_system(error, result, "cannot start", "a thread");
     }
+    background->database = database;
+    background->last = &background->first;
+    background->on_end = on_end;
+    background->context = context;
     *ret_background = background;
     return 0;
+}
+
+int sl_background_start(sluice_database *take_database, void (*on_end)(void *context),
+    void *context, struct sl_background **ret_background, struct sluice_error *error)
+{
+    struct sl_background *background;
+    if (make(take_database, on_end, context, &background, error) != 0) {
+        return -1;
+    }
+    int result = start_thread(background);
+    if (result != 0) {
+        free_background(background);
+        return sl_fail_system(error, result, "cannot start", "a thread");
+    }
+    *ret_background = background;
+    return 0;
+}
+
+int sl_background_start_fiber(sluice_database *take_database, struct uv_loop_s *loop,
+    void (*on_end)(void *context), void *context, struct sl_background **ret_background,
+    struct sluice_error *error)
+{
+    struct sl_background *background;
+    if (make(take_database, on_end, context, &background, error) != 0) {
+        return -1;
+    }
+    if (sl_fiber_start(loop, run_jobs, background, &background->fiber, error) != 0) {
+        free_background(background);
+        return -1;
+    }
+    *ret_background = background;
+    return 0;
+}
+
+void sl_background_interrupt(struct sl_background *background)
+{
+    if (background->fiber == NULL) {
+        sl_store_interrupt(background->database->store);
+    } else {
+        sl_fiber_interrupt(background->fiber);
+    }
+}
+
+bool sl_background_has_thread(const struct sl_background *background)
+{
+    return background->fiber == NULL;
 }
 
 bool sl_background_put(struct sl_background *background, struct sl_job *job)
@@ -106,7 +183,7 @@ bool sl_background_put(struct sl_background *background, struct sl_job *job)
         *background->last = job;
         background->last = &job->next;
         background->waiting++;
-        uv_cond_signal(&background->changed);
+        tell_change(background);
     }
     uv_mutex_unlock(&background->mutex);
     return is_taken;
@@ -135,7 +212,7 @@ void sl_background_end(struct sl_background *background)
 {
     uv_mutex_lock(&background->mutex);
     background->is_ending = true;
-    uv_cond_signal(&background->changed);
+    tell_change(background);
     uv_mutex_unlock(&background->mutex);
 }
 
@@ -144,11 +221,13 @@ void sl_background_join(struct sl_background *background)
     if (background == NULL) {
         return;
     }
-    pthread_join(background->thread, NULL);
+    if (background->fiber == NULL) {
+        pthread_join(background->thread, NULL);
+    } else {
+        sl_fiber_free(background->fiber);
+    }
     sluice_database_close(background->database);
-    uv_cond_destroy(&background->changed);
-    uv_mutex_destroy(&background->mutex);
-    sl_free(background);
+    free_background(background);
 }
 
 sluice_database *sl_background_database(struct sl_background *background)

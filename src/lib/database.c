@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include "base/error.h"
+#include "base/fiber.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "event/event.h"
@@ -20,7 +21,8 @@ struct sl_store *sl_database_store(sluice_database *database)
 
 uintptr_t sl_this_thread(void)
 {
-    return (uintptr_t)pthread_self();
+    const struct sl_fiber *fiber = sl_fiber_current();
+    return fiber == NULL ? (uintptr_t) pthread_self() : (uintptr_t) fiber;
 }
 
 /* Make a root of a store. `url` may be NULL. */

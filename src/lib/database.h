@@ -135,7 +135,7 @@ int sl_database_open_further(sluice_database *database, const char *what,
     sluice_database **ret_database, struct sluice_error *error) __attribute__((warn_unused_result));
 
 /**
- * This thread, as `user` and `thread` have it.
+ * This thread, or the fiber that runs on it, as `user` and `thread` have it.
  */
 uintptr_t sl_this_thread(void);
 

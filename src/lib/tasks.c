@@ -4,7 +4,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fiber.h"
 #include "base/memory.h"
+#include "lib/background.h"
 #include "lib/transaction.h"
 
 enum { TASK_TIMEOUT_MS = 30000, NS_OF_MS = 1000000 };
@@ -12,6 +14,7 @@ enum { TASK_TIMEOUT_MS = 30000, NS_OF_MS = 1000000 };
 struct sl_gate {
     uv_mutex_t mutex;
     uv_cond_t changed;
+    struct sl_fiber *waiter; /* a fiber that waits for a change; a thread waits at `changed` */
     int references;
     bool is_open;
     bool is_cancelled;
@@ -77,6 +80,29 @@ void sl_gate_unref(struct sl_gate *gate)
     }
 }
 
+/* Behind the mutex, as the wait. */
+static void tell_change(struct sl_gate *gate)
+{
+    uv_cond_broadcast(&gate->changed);
+    if (gate->waiter != NULL) {
+        sl_fiber_wake(gate->waiter);
+    }
+}
+
+static void wait_for_change(struct sl_gate *gate, int64_t timeout_ms)
+{
+    struct sl_fiber *fiber = sl_fiber_current();
+    if (fiber == NULL) {
+        uv_cond_timedwait(&gate->changed, &gate->mutex, (uint64_t) timeout_ms * NS_OF_MS);
+        return;
+    }
+    gate->waiter = fiber;
+    uv_mutex_unlock(&gate->mutex);
+    sl_fiber_wait(-1, 0, timeout_ms);
+    uv_mutex_lock(&gate->mutex);
+    gate->waiter = NULL;
+}
+
 void sl_gate_open(struct sl_gate *gate)
 {
     uv_mutex_lock(&gate->mutex);
@@ -91,6 +117,9 @@ bool sl_gate_shut(struct sl_gate *gate)
         return false;
     }
     uv_mutex_lock(&gate->mutex);
+    if (gate->is_open) {
+        sl_fiber_forget_interrupt();
+    }
     gate->is_open = false;
     bool is_cancelled = gate->is_cancelled;
     gate->is_cancelled = false;
@@ -98,13 +127,13 @@ bool sl_gate_shut(struct sl_gate *gate)
     return is_cancelled;
 }
 
-void sl_gate_cancel(struct sl_gate *gate, struct sl_store *store)
+void sl_gate_cancel(struct sl_gate *gate, struct sl_background *background)
 {
     uv_mutex_lock(&gate->mutex);
     if (gate->is_open) {
         gate->is_cancelled = true;
-        sl_store_interrupt(store);
-        uv_cond_broadcast(&gate->changed);
+        sl_background_interrupt(background);
+        tell_change(gate);
     }
     uv_mutex_unlock(&gate->mutex);
 }
@@ -193,7 +222,7 @@ static void settle(struct sluice_task *task, enum task_state state, const struct
         if (why != NULL) {
             task->error = *why;
         }
-        uv_cond_broadcast(&task->gate->changed);
+        tell_change(task->gate);
     }
     uv_mutex_unlock(&task->gate->mutex);
 }
@@ -271,7 +300,7 @@ static int wait_for(struct sluice_task *task, struct sluice_error *error)
     uv_mutex_lock(&gate->mutex);
     int64_t left_ms = task->timeout_ms;
     while (task->state == TASK_PENDING && !gate->is_cancelled && left_ms > 0) {
-        uv_cond_timedwait(&gate->changed, &gate->mutex, (uint64_t)left_ms * NS_OF_MS);
+        wait_for_change(gate, left_ms);
         left_ms = end_ms - sl_clock_monotonic_ms();
     }
     enum task_state state = task->state;

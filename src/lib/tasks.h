@@ -31,9 +31,10 @@ void sl_gate_open(struct sl_gate *gate);
 bool sl_gate_shut(struct sl_gate *gate);
 
 /**
- * Cancel what runs behind an open gate; does nothing behind one that is shut. Any thread.
+ * Cancel what `background` runs behind an open gate; does nothing behind one that is shut. Any
+ * thread.
  */
-void sl_gate_cancel(struct sl_gate *gate, struct sl_store *store);
+void sl_gate_cancel(struct sl_gate *gate, struct sl_background *background);
 
 /**
  * 0, or -1 with SLUICE_CANCELLED if what runs was cancelled: no further statement. A gate that is

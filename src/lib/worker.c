@@ -167,8 +167,19 @@ static int make(struct uv_loop_s *loop, sluice_worker **ret_worker, struct sluic
     return 0;
 }
 
-int sluice_worker_open(
-    const char *url, struct uv_loop_s *loop, sluice_worker **ret_worker, struct sluice_error *error)
+/* PostgreSQL's client is the one that can do without a thread. */
+static int start(struct uv_loop_s *loop, bool is_on_loop, sluice_database *database,
+    sluice_worker *worker, struct sluice_error *error)
+{
+    if (is_on_loop && sluice_database_postgresql(database) != NULL) {
+        return sl_background_start_fiber(
+            database, loop, on_end, worker, &worker->background, error);
+    }
+    return sl_background_start(database, on_end, worker, &worker->background, error);
+}
+
+static int open_worker(const char *url, struct uv_loop_s *loop, bool is_on_loop,
+    sluice_worker **ret_worker, struct sluice_error *error)
 {
     sluice_database *database;
     sluice_worker *worker;
@@ -187,13 +198,30 @@ int sluice_worker_open(
         sluice_database_close(database);
         return -1;
     }
-    if (sl_background_start(database, on_end, worker, &worker->background, error) != 0) {
+    if (start(loop, is_on_loop, database, worker, error) != 0) {
         sluice_database_close(database);
         uv_close((uv_handle_t *)&worker->signal, free_worker); /* freed by the loop's next turn */
         return -1;
     }
     *ret_worker = worker;
     return 0;
+}
+
+int sluice_worker_open(
+    const char *url, struct uv_loop_s *loop, sluice_worker **ret_worker, struct sluice_error *error)
+{
+    return open_worker(url, loop, false, ret_worker, error);
+}
+
+int sluice_worker_open_on_loop(
+    const char *url, struct uv_loop_s *loop, sluice_worker **ret_worker, struct sluice_error *error)
+{
+    return open_worker(url, loop, true, ret_worker, error);
+}
+
+int sluice_worker_has_thread(const sluice_worker *worker)
+{
+    return worker != NULL && sl_background_has_thread(worker->background) ? 1 : 0;
 }
 
 sluice_database *sluice_worker_database(sluice_worker *worker)
@@ -244,12 +272,12 @@ int sluice_worker_start(sluice_worker *worker, sluice_work work, sluice_job_done
 void sluice_job_cancel(sluice_job *job)
 {
     sluice_worker *worker = job->worker;
-    sluice_database *database = sl_background_database(worker->background);
     uv_mutex_lock(&worker->mutex);
     bool is_first_time = !job->is_cancelled;
     job->is_cancelled = true;
     if (worker->running == job) {
-        sl_gate_cancel(database->gate, database->store);
+        sluice_database *database = sl_background_database(worker->background);
+        sl_gate_cancel(database->gate, worker->background);
     }
     uv_mutex_unlock(&worker->mutex);
     if (is_first_time && sl_background_take_back(worker->background, &job->job)) {
