@@ -16,8 +16,8 @@ from harness.fleet_load import Load
 from harness.servers import NoServer
 from harness.sse import Message
 
-SECONDS = float(os.environ.get("SLUICE_FLEET_SECONDS", "90"))  # `make drill`: half an hour
-KAFKA_SECONDS = float(os.environ.get("SLUICE_FLEET_KAFKA_SECONDS", str(SECONDS / 3)))
+SECONDS = float(os.environ.get("SLUICE_FLEET_SECONDS", "120"))  # `make drill`: half an hour
+KAFKA_SECONDS = float(os.environ.get("SLUICE_FLEET_KAFKA_SECONDS", str(SECONDS / 2)))
 SEED = int(os.environ.get("SLUICE_FLEET_SEED", "1"))
 FLOWING_SECONDS = 180
 QUIET_SECONDS = 180 + SECONDS / 4
@@ -27,8 +27,10 @@ SERVICES = ["payment", "order", "pay", "shop", "users", "coupons", "posts", "sea
 
 
 @pytest.mark.parametrize("seed", range(1, 41))
-def test_every_seed_kills_every_part_and_always_alike(seed: int) -> None:
-    schedule = Schedule(seed, 90, 30, SERVICES)
+@pytest.mark.parametrize("seconds, kafka_seconds", [(120, 60), (1800, 600)])
+def test_every_seed_kills_every_part_and_always_alike(seed: int, seconds: float,
+                                                      kafka_seconds: float) -> None:
+    schedule = Schedule(seed, seconds, kafka_seconds, SERVICES)
     killed = {victim for _, what, victim in schedule.steps if what == "kill"}
     assert killed == {*SERVICES, "sluice", "relay", "gateway"}
     assert {victim for _, what, victim in schedule.steps if what == "crash"} == {
@@ -37,7 +39,7 @@ def test_every_seed_kills_every_part_and_always_alike(seed: int) -> None:
     assert all(second < split if victim == "sluice" else second > split
                for second, what, victim in schedule.steps
                if what == "kill" and victim in ("sluice", "relay", "gateway"))
-    assert schedule.steps == Schedule(seed, 90, 30, SERVICES).steps
+    assert schedule.steps == Schedule(seed, seconds, kafka_seconds, SERVICES).steps
 
 
 @pytest.mark.parametrize("names, is_good", [
@@ -72,9 +74,6 @@ def fleet() -> Iterator[Fleet]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# One run of four met a user who had signed in and was then not found; until that is understood
-# the whole runs where somebody looks at it.
-@pytest.mark.skipif("SLUICE_FLEET_SECONDS" not in os.environ, reason="part of make drill")
 def test_no_promise_is_broken_whatever_dies_and_however_long_the_broker_is_away(fleet: Fleet
                                                                                ) -> None:
     schedule = Schedule(SEED, SECONDS, KAFKA_SECONDS, fleet.services)
@@ -86,6 +85,9 @@ def test_no_promise_is_broken_whatever_dies_and_however_long_the_broker_is_away(
         load.finish()
         fleet.wait_ready()
         figures = judge_until_quiet(fleet, load, QUIET_SECONDS)
+    except AssertionError:
+        print(fleet.story())
+        raise
     finally:
         load.stop()
     kills = {name: member.kill_count for name, member in fleet.all_members()}

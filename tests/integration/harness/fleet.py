@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -61,16 +63,26 @@ class Member:
         self.process: Process | None = None
         self.kill_count = 0
         self.is_killed = False  # by us: its end is no surprise
+        self.lock = threading.Lock()  # a kill meets the process that it is meant for
         self.is_ending = threading.Event()
         self.is_ready = threading.Event()
         self.thread = threading.Thread(target=self.keep, daemon=True)
         self.thread.start()
 
-    def keep(self) -> None:
-        while not self.is_ending.is_set():
-            started = time.monotonic()
+    def start(self) -> bool:
+        with self.lock:
+            if self.is_ending.is_set():
+                return False
             self.is_killed = False
             self.process = Process(self.command, self.fleet.data / f"{self.name}.log")
+        self.fleet.tell(f"{self.name} starts as {self.process.pid}")
+        return True
+
+    def keep(self) -> None:
+        while True:
+            started = time.monotonic()
+            if not self.start():
+                return
             try:
                 self.process.wait_ready(READY_SECONDS)
             except AssertionError as error:
@@ -80,8 +92,10 @@ class Member:
                 self.is_ending.wait(0.3)
                 continue
             self.is_ready.set()
+            self.fleet.tell(f"{self.name} serves")
             status = self.process.popen.wait()
             self.is_ready.clear()
+            self.fleet.tell(f"{self.name} has ended with {status}")
             self.process.close()
             if not self.is_killed and not self.is_ending.is_set():
                 self.fleet.problems.append(f"{self.name} ended by itself with status {status}:\n"
@@ -93,22 +107,25 @@ class Member:
 
     def kill(self) -> None:
         """SIGKILL, whatever it is doing: it may be starting from the kill before."""
-        self.kill_count += 1
-        self.is_killed = True
-        self.process.popen.kill()
+        with self.lock:
+            self.kill_count += 1
+            self.is_killed = True
+            self.process.popen.kill()
 
     def end(self) -> int:
         """As an operator ends it, once it serves; its exit status."""
         wait_until(self.serves, f"{self.name} serves", READY_SECONDS)
         self.is_ending.set()
-        status = self.process.end()
+        self.process.popen.send_signal(signal.SIGTERM)
+        status = self.process.wait_end(READY_SECONDS)
         self.thread.join(READY_SECONDS)
         return status
 
     def close(self) -> None:
-        self.is_ending.set()
-        if self.process.popen.poll() is None:
-            self.process.popen.kill()
+        with self.lock:
+            self.is_ending.set()
+            if self.process is not None and self.process.is_running():
+                self.process.popen.kill()
         self.thread.join(READY_SECONDS)
 
 
@@ -117,6 +134,8 @@ class Fleet:
 
     def __init__(self, data: Path) -> None:
         self.data = data
+        self.began = time.monotonic()
+        self.told: list[str] = []
         self.problems: list[str] = []
         self.members: dict[str, Member] = {}
         self.retired: dict[str, Member] = {}
@@ -135,10 +154,34 @@ class Fleet:
         self.config = self.whole.write_config(
             {name: f"http://{at}" for name, at in address.items()},
             self.gateway.removeprefix("http://"), "off")
-        for name, at in address.items():
-            self.add(name, self.whole.service_command(name, at))
-        self.add("sluice", [program("sluice"), "run", "--config", str(self.config)])
-        self.wait_ready()
+        try:
+            for name, at in address.items():
+                self.add(name, self.whole.service_command(name, at))
+            self.add("sluice", [program("sluice"), "run", "--config", str(self.config)])
+            self.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def tell(self, what: str) -> None:
+        """For `story`."""
+        self.told.append(f"{time.monotonic() - self.began:7.2f} {what}")
+
+    def story(self) -> str:
+        """What happened last, for whoever has to find out why it went wrong."""
+        logs = [f"--- {name}\n" + "".join(open(self.data / f"{name}.log", errors="replace")
+                                          .readlines()[-20:]) for name, _ in self.all_members()]
+        return "\n".join([*self.told[-150:], *logs, self.ask("status"), self.ask("lag")])
+
+    def ask(self, command: str) -> str:
+        """What a command of ours says of it."""
+        try:
+            done = subprocess.run([program("sluice"), command, "--config", self.config],
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                  timeout=READY_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            return repr(error)
+        return f"--- sluice {command}\n{done.stdout}"
 
     def add(self, name: str, command: list[str]) -> None:
         self.members[name] = Member(self, name, command)
@@ -164,16 +207,19 @@ class Fleet:
     def take_away(self, server: str) -> None:
         """Databases crash; the broker is stopped."""
         self.outages[server] = self.outages.get(server, 0) + 1
+        self.tell(f"{server} goes away")
         self.away.add(server)
         running = self.stores.server[server]
         running.stop() if server == "kafka" else running.kill()
 
     def bring_back(self, server: str) -> None:
         self.stores.server[server].start()
+        self.tell(f"{server} is back")
         self.away_ended = time.monotonic()
         self.away.discard(server)
 
     def kill(self, victim: str) -> None:
+        self.tell(f"{victim} is killed")
         self.members[victim].kill()
 
     def split(self) -> None:

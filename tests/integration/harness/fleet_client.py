@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import random
 import threading
+import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +43,7 @@ class Client:
         self.fleet = fleet
         self.draw = random.Random(f"{seed} {self.kind}")
         self.followed: list[Followed] = []
+        self.recent: deque[str] = deque(maxlen=40)  # what was asked last, for who has to find out
         self.answer_count = 0
         self.unanswered_count = 0
         self.is_stopping = threading.Event()
@@ -53,7 +56,9 @@ class Client:
                 number += 1
                 self.serve(number)
         except Exception as error:  # told by the test, which waits for our thread
-            self.fleet.problems.append(f"{self.kind}: {error!r}")
+            self.fleet.tell(f"{self.kind} fails: {error!r}")
+            self.fleet.problems.append(f"{self.kind}: {error!r}\nbefore that:\n"
+                                       + "\n".join(self.recent))
 
     def serve(self, number: int) -> None:
         raise NotImplementedError
@@ -68,10 +73,15 @@ class Client:
 
     def attempt(self, method: str, path: str, body: Any, **headers: str) -> Answer | None:
         """None if there was no answer, or one that says to try again: what was done is unknown."""
+        started = time.monotonic()
         try:
             answer = call(method, self.fleet.gateway + path, body, headers, timeout=30)
-        except (OSError, ValueError, http.client.HTTPException):
+            said = f"{answer.status} {str(answer.body)[:300]}"
+        except (OSError, ValueError, http.client.HTTPException) as error:
             answer = None
+            said = repr(error)
+        self.recent.append(f"{started - self.fleet.began:7.2f} {method} {path} {body}: {said}, after "
+                           f"{time.monotonic() - started:.2f} s")
         if answer is None or self.is_to_be_asked_again(answer.status, answer.body):
             self.unanswered_count += 1
             self.is_stopping.wait(RETRY_SECONDS)
