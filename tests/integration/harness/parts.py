@@ -39,17 +39,27 @@ console:
 """
 
 
+kept: list[socket.socket] = []  # to the end of our process
+
+
 def free_port() -> int:
-    """A port that stays free while its process is dead: below those that clients' sockets take."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    """A port for a process that comes and goes, which is kept for it meanwhile.
+
+    Below those that clients' sockets and tools/servers take. Our socket has it and does not listen:
+    who asks for it is refused, nobody else gets it, and the process may share it with us, since it
+    listens with SO_REUSEADDR.
+    """
     for _ in range(1000):
-        port = random.randrange(10_000, lowest)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        port = random.randrange(10_000, 20_000)
+        probe = socket.socket()
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            probe.close()
+            continue
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.append(probe)
+        return port
     raise AssertionError("no port is free")
 
 
