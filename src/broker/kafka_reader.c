@@ -17,7 +17,8 @@
 enum {
     CHECK_INTERVAL_MS = 1000, /* for topics that are missing */
     LOOK_INTERVAL_MS = 10000, /* for partitions that are new */
-    QUICK_TIMEOUT_MS = 300,   /* within the loop */
+    QUICK_TIMEOUT_MS = 300,   /* within the loop, where others wait meanwhile */
+    SLOW_TIMEOUT_MS = 1200,   /* at most, for a broker that is there and slow */
     SILENCE_MAX_MS = 5000,    /* for a reader that is polled */
     MESSAGES_AT_ONCE = 64
 };
@@ -49,6 +50,7 @@ struct kafka_reader {
     size_t topic_count;
     bool is_first_look_over;
     int64_t looked_ms;
+    int patience_ms; /* of the next look within the loop */
     struct sl_kafka_records records;
     rd_kafka_message_t *messages[MESSAGES_AT_ONCE]; /* taken from the queue and not handed out */
     size_t message_count;
@@ -473,11 +475,28 @@ static void on_wake(void *context)
     reader->owner.on_readable(reader->owner.context);
 }
 
+/*
+ * Look without keeping others waiting for long. A busy broker may need longer to answer, and would
+ * never be heard: each look in vain is followed by a longer one, unless nobody is there.
+ */
+static int look_quickly(struct kafka_reader *reader, struct sluice_error *error)
+{
+    bool is_asked = sl_clock_monotonic_ms() >= reader->kafka->down_until_ms;
+    if (reader->client.is_down || reader->patience_ms < QUICK_TIMEOUT_MS) {
+        reader->patience_ms = QUICK_TIMEOUT_MS;
+    }
+    int status = look(reader, reader->patience_ms, error);
+    if (status != 0 && is_asked && reader->patience_ms < SLOW_TIMEOUT_MS) {
+        reader->patience_ms += QUICK_TIMEOUT_MS;
+    }
+    return status;
+}
+
 static void on_time(void *context)
 {
     struct kafka_reader *reader = context;
     rd_kafka_poll(reader->client.handle, 0);
-    if (is_look_due(reader) && look(reader, QUICK_TIMEOUT_MS, &reader->failure) != 0 &&
+    if (is_look_due(reader) && look_quickly(reader, &reader->failure) != 0 &&
         !reader->is_first_look_over) {
         /* Whoever waits for a first record is to hear why there is none. */
         reader->has_failure = true;

@@ -213,7 +213,59 @@ START_TEST(a_url_or_property_that_cannot_be_is_refused_and_no_secret_is_told)
 }
 END_TEST
 
-UNIT_MAIN("kafka_faults",
+struct waiting {
+    struct sl_reader *reader;
+    uv_timer_t deadline;
+    size_t seen;
+};
+
+static void on_readable(void *context)
+{
+    struct waiting *waiting = context;
+    const struct sl_record *records;
+    size_t count;
+    if (waiting->reader != NULL &&
+        sl_reader_next(waiting->reader, 10, &records, &count, &error) == 0) {
+        waiting->seen += count;
+    }
+    if (waiting->seen > 0) {
+        uv_stop(waiting->deadline.loop);
+    }
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+START_TEST(a_reader_on_a_loop_finds_a_new_topic_however_slowly_the_broker_answers)
+{
+    const char *topic = "late";
+    struct sl_reader_options options = {.topics = &topic, .topic_count = 1, .start = SL_READ_START};
+    struct waiting waiting = {.seen = 0};
+    uv_loop_t loop;
+    open_mock();
+    uv_loop_init(&loop);
+    uv_timer_init(&loop, &waiting.deadline);
+    uv_timer_start(&waiting.deadline, on_deadline, 25000, 0);
+    int status =
+        sl_reader_open(broker, &options, &loop, on_readable, &waiting, &waiting.reader, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    rd_kafka_mock_topic_create(mock, topic, 1, 1);
+    events[0].topic = SL_TEXT("late");
+    append_ok(events, 1);
+    rd_kafka_mock_broker_set_rtt(mock, 1, 400);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_uint_eq(waiting.seen, 1);
+    uv_close((uv_handle_t *) &waiting.deadline, NULL);
+    sl_reader_close(waiting.reader);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    ck_assert_int_eq(uv_loop_close(&loop), 0);
+    close_mock();
+}
+END_TEST
+
+UNIT_MAIN("kafka_faults", a_reader_on_a_loop_finds_a_new_topic_however_slowly_the_broker_answers,
     an_event_that_is_refused_with_its_neighbours_is_found_and_nothing_overtakes_it,
     an_answer_that_is_an_outage_condemns_nobody,
     what_librdkafka_may_try_again_arrives_once_without_a_word,
