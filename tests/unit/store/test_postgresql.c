@@ -106,6 +106,30 @@ START_TEST(any_language_publishes_and_marks_with_the_right_to_use_the_schema_alo
 }
 END_TEST
 
+START_TEST(ids_that_the_database_makes_are_uuids_of_version_7_and_of_now)
+{
+    open_store();
+    PGconn *connection = pg_open(place.url);
+    ck_assert_str_eq(
+        pg_run(connection,
+            "SELECT count(DISTINCT id) FROM (SELECT sluice.new_id() AS id"
+            " FROM generate_series(1, 10000)) made WHERE id::text ~"
+            " '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'"),
+        "10000");
+    /* The time's 48 bits, as hexadecimal digits, beside those of before and after. */
+    ck_assert_str_eq(pg_run(connection,
+                         "SELECT bool_and(time BETWEEN earlier AND later) FROM (SELECT"
+                         " lpad(to_hex(floor(date_part('epoch', clock_timestamp()) * 1000)::bigint"
+                         " - 1), 12, '0') AS earlier,"
+                         " left(replace(sluice.new_id()::text, '-', ''), 12) AS time,"
+                         " lpad(to_hex(floor(date_part('epoch', clock_timestamp()) * 1000)::bigint"
+                         " + 1), 12, '0') AS later FROM generate_series(1, 1000)) made"),
+        "t");
+    PQfinish(connection);
+    close_store();
+}
+END_TEST
+
 START_TEST(a_connection_of_the_callers_is_adopted_in_the_middle_of_its_transaction)
 {
     open_store();
@@ -323,6 +347,7 @@ END_TEST
 
 POSTGRESQL_UNIT_MAIN("postgresql", an_event_comes_back_as_it_was_written,
     any_language_publishes_and_marks_with_the_right_to_use_the_schema_alone,
+    ids_that_the_database_makes_are_uuids_of_version_7_and_of_now,
     a_connection_of_the_callers_is_adopted_in_the_middle_of_its_transaction,
     a_lost_connection_costs_its_transaction_and_is_made_again,
     a_failed_statement_dooms_the_transaction_with_its_reason_but_not_past_a_savepoint,
