@@ -5,6 +5,7 @@
 #include "store/store.h"
 
 #include "fault/sweep.h"
+#include "store/look.h"
 #include "support/temp.h"
 
 enum { OPEN_STRIDE = 7 }; /* an open allocates some hundred times, mostly for SQLite's parser */
@@ -278,6 +279,59 @@ static int do_renew_id(void)
     return status;
 }
 
+static void visit_marker(
+    void *context, struct sl_text consumer, struct sl_text event_id, int64_t applied_ms)
+{
+    (void) context;
+    (void) event_id;
+    (void) applied_ms;
+    ck_assert(sl_text_equal(consumer, SL_TEXT("c")));
+    visits++;
+}
+
+static void visit_row(void *context, struct sl_position position, const struct sl_event *row)
+{
+    (void) context;
+    (void) row;
+    ck_assert_int_gt(position.id, 0);
+    visits++;
+}
+
+static int do_inbox_read(void)
+{
+    return sl_store_inbox_read(store, "c", SL_MARKER_START, 10, visit_marker, NULL, &error);
+}
+
+static int do_inbox_find(void)
+{
+    return sl_store_inbox_find(
+        store, "00000000-0000-7000-8000-000000000001", visit_marker, NULL, &error);
+}
+
+static int do_outbox_find(void)
+{
+    return sl_store_outbox_find(store, event.id, visit_row, NULL, &error);
+}
+
+static int do_relay_row(void)
+{
+    struct sl_relay_row row = {.term = -5};
+    int status = sl_store_relay_row(store, &row, &error);
+    ck_assert((row.term == -5) == (status != 0));
+    return status;
+}
+
+static int do_paused(void)
+{
+    char by[SL_PAUSE_TEXT_SIZE];
+    return sl_store_paused(store, by, &error);
+}
+
+static int do_set_paused(void)
+{
+    return sl_store_set_paused(store, true, "a test", &error);
+}
+
 struct operation {
     const char *name;
     int (*run)(void);
@@ -307,6 +361,12 @@ static const struct operation operations[] = {
     {"each_held_count", do_each_held_count, false, false},
     {"redrive", do_redrive, true, true},
     {"drop", do_drop, true, true},
+    {"inbox_read", do_inbox_read, false, false},
+    {"inbox_find", do_inbox_find, false, false},
+    {"outbox_find", do_outbox_find, false, false},
+    {"relay_row", do_relay_row, false, false},
+    {"paused", do_paused, false, false},
+    {"set_paused", do_set_paused, true, true},
     {"savepoint", do_savepoint, false, false},
     {"renew_id", do_renew_id, true, true},
 };
