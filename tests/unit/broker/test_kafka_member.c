@@ -159,7 +159,7 @@ START_TEST(a_record_that_woke_a_consumer_is_not_lost_when_it_goes_back)
     append_ok(events, COUNT);
     uv_loop_init(&loop);
     struct sl_reader *reader = open_member("t", &loop);
-    wait_until_kept(&loop, 0);
+    wait_until_kept(&loop, polled_records);
     go_back(reader);
     take_in_order(reader, &loop, 0, 2);
     wait_until_kept(&loop, polled_records);
