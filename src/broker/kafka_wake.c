@@ -74,6 +74,9 @@ int sl_kafka_wake_open(uv_loop_t *loop, rd_kafka_queue_t *queue, sl_kafka_on_wak
     }
     uv_poll_start(&wake->poll, UV_READABLE, on_poll);
     rd_kafka_queue_io_event_enable(queue, wake->descriptor, &one, sizeof(one));
+    /* The queue tells when it is empty no more: what is in it already would never be told. */
+    ssize_t written = write(wake->descriptor, &one, sizeof(one));
+    (void) written;
     *ret_wake = wake;
     return 0;
 }
