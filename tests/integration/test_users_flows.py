@@ -136,8 +136,9 @@ def test_a_poison_user_holds_up_nobody_else_and_is_redriven(users: Example) -> N
                 "dead-letter", "list", "--json", "--database", database))]
 
     def failures() -> int:
-        return rows(users, "coupons", "SELECT failures_total FROM sluice_consumer"
-                                      " WHERE name = 'coupons'")[0][0]
+        state = json.loads(works("status", "--database", database, "--json"))
+        return sum(each["failures_total"] for each in state["databases"][0]["consumers"]
+                   if each["name"] == "coupons")
 
     wait_until(is_given_up, "it has had its attempts")
     assert users.get(f"/coupons/{poison}").status == 404
