@@ -32,6 +32,7 @@ struct place {
 struct followed_topic {
     char *name;
     rd_kafka_topic_t *handle;
+    rd_kafka_topic_t *asked_for; /* the same of the client that looks; NULL until it does */
     struct place *places;
     int32_t place_count;
 };
@@ -88,6 +89,9 @@ static void close_reader(struct sl_reader *base)
         leave_topic(&reader->topics[i]);
         if (reader->topics[i].handle != NULL) {
             rd_kafka_topic_destroy(reader->topics[i].handle);
+        }
+        if (reader->topics[i].asked_for != NULL) {
+            rd_kafka_topic_destroy(reader->topics[i].asked_for);
         }
         sl_free(reader->topics[i].name);
     }
@@ -160,10 +164,10 @@ static int find_starts(
     set_offsets(firsts, RD_KAFKA_OFFSET_BEGINNING);
     set_offsets(ends, RD_KAFKA_OFFSET_END);
     set_offsets(fresh, reader->time_ms > 0 ? reader->time_ms : 0);
-    int status = sl_kafka_ask_offsets(&reader->client, firsts, error);
-    status = status == 0 ? sl_kafka_ask_offsets(&reader->client, ends, error) : -1;
+    int status = sl_kafka_ask_offsets(&reader->kafka->look, firsts, error);
+    status = status == 0 ? sl_kafka_ask_offsets(&reader->kafka->look, ends, error) : -1;
     if (status == 0 && reader->start == SL_READ_TIME) {
-        status = sl_kafka_ask_offsets(&reader->client, fresh, error);
+        status = sl_kafka_ask_offsets(&reader->kafka->look, fresh, error);
     }
     for (int i = 0; i < fresh->cnt && status == 0; i++) {
         int64_t first = firsts->elems[i].offset;
@@ -194,18 +198,39 @@ static int open_place(struct kafka_reader *reader, struct followed_topic *topic,
     return 0;
 }
 
+/*
+ * What the cluster has of our topics. Another client asks than the one that reads: a broker answers
+ * what comes by one connection in turn, and a fetch is answered only when there is something to
+ * read, or after half a second, for which a loop would stand still.
+ */
+static int ask_topics(struct kafka_reader *reader, int timeout_ms,
+    const struct rd_kafka_metadata **ret_metadata, struct sluice_error *error)
+{
+    struct sl_kafka_client *look = &reader->kafka->look;
+    if (sl_kafka_look(reader->kafka, error) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < reader->topic_count; i++) {
+        struct followed_topic *topic = &reader->topics[i];
+        if (topic->asked_for == NULL) {
+            topic->asked_for = rd_kafka_topic_new(look->handle, topic->name, NULL);
+        }
+        if (topic->asked_for == NULL) {
+            return sl_fail_memory(error, "a reader");
+        }
+    }
+    rd_kafka_resp_err_t code = rd_kafka_metadata(look->handle, 0, NULL, ret_metadata, timeout_ms);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+        ? 0
+        : sl_kafka_fail_ask(look, code, "cannot read topics", error);
+}
+
 /* Take up what the cluster has of our topics. */
 static int look(struct kafka_reader *reader, int timeout_ms, struct sluice_error *error)
 {
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_t *handle = reader->client.handle;
-    if (sl_clock_monotonic_ms() < reader->kafka->down_until_ms) {
-        *error = reader->kafka->down_error;
+    if (ask_topics(reader, timeout_ms, &metadata, error) != 0) {
         return -1;
-    }
-    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, NULL, &metadata, timeout_ms);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return sl_kafka_fail_ask(&reader->client, code, "cannot read topics", error);
     }
     rd_kafka_topic_partition_list_t *fresh = rd_kafka_topic_partition_list_new(16);
     int status = 0;
@@ -230,7 +255,7 @@ static int look(struct kafka_reader *reader, int timeout_ms, struct sluice_error
         reader->is_first_look_over = true;
         reader->client.is_down = false;
         reader->looked_ms = sl_clock_monotonic_ms();
-        sl_kafka_learn_epoch(reader->kafka, handle, 0);
+        sl_kafka_learn_epoch(reader->kafka, reader->kafka->look.handle, 0);
     }
     return status;
 }
@@ -335,7 +360,7 @@ static rd_kafka_topic_partition_list_t *ask_ends(
         }
     }
     set_offsets(ends, RD_KAFKA_OFFSET_END);
-    if (sl_kafka_ask_offsets(&reader->client, ends, error) != 0) {
+    if (sl_kafka_ask_offsets(&reader->kafka->look, ends, error) != 0) {
         rd_kafka_topic_partition_list_destroy(ends);
         return NULL;
     }
