@@ -125,6 +125,8 @@ def test_a_payment_that_is_rolled_back_before_it_is_begun_takes_nothing(shop: Ex
     buyer = next(buyers)
     order = place(shop, buyer, TEA, 1)
     works("pause", "--database", shop.database("pay"))
+    wait_until(lambda: "paused" in [relay["state"] for relay in call(
+        "GET", shop.console + "/api/state").body["relays"]], "its relay rests")
     try:
         started = pay(shop, buyer, order)
         assert started.status == 202  # START waits in the outbox

@@ -122,6 +122,7 @@ static void *keep_promise(void *context)
     if (keeper->is_failing) {
         sluice_task_fail(keeper->task, &why);
     } else {
+        pause.tv_nsec = 100000000; /* so long that a commit which does not wait is over before */
         nanosleep(&pause, NULL);
         sluice_task_succeed(keeper->task);
     }
