@@ -11,7 +11,7 @@ from harness.drill import Drill, Size, wrong_words
 from harness.drill_judge import judge_drill, table
 from harness.drill_plan import SHORT, plan_drill
 
-SECONDS = float(os.environ.get("SLUICE_DRILL_SECONDS", "60"))
+SECONDS = float(os.environ.get("SLUICE_DRILL_SECONDS", "120"))
 SEED = int(os.environ.get("SLUICE_DRILL_SEED", "1"))
 
 
