@@ -120,17 +120,21 @@ START_TEST(a_statement_that_is_none_is_the_callers_mistake)
     ck_assert_int_eq(error.reaction, SLUICE_REJECT);
     ck_assert_int_eq(sluice_execute(database, "", NULL, 0, NULL, &error), -1);
     ck_assert_int_eq(error.code, SLUICE_INVALID);
-    ck_assert_int_eq(sluice_execute(database,
-                         "DELETE FROM wallet; DELETE FROM wallet", NULL, 0, NULL, &error),
+    ck_assert_int_eq(
+        sluice_execute(database, "DELETE FROM wallet; DELETE FROM wallet", NULL, 0, NULL, &error),
         -1);
     ck_assert_int_eq(error.code, SLUICE_INVALID);
     struct sluice_value value = sluice_text("ann");
-    ck_assert_int_eq(sluice_execute(database,
-                         "DELETE FROM wallet WHERE owner = ?1 OR owner = ?2", &value, 1, NULL,
-                         &error),
+    ck_assert_int_eq(sluice_execute(database, "DELETE FROM wallet WHERE owner = ?1 OR owner = ?2",
+                         &value, 1, NULL, &error),
         -1);
     ck_assert_int_eq(error.code, SLUICE_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "?2, but 1 values were passed"));
+    struct sluice_value values[SLUICE_VALUES_MAX + 1] = {{.kind = SLUICE_NULL}};
+    ck_assert_int_eq(
+        sluice_execute(database, "DELETE FROM wallet", values, SLUICE_VALUES_MAX + 1, NULL, &error),
+        -1);
+    ck_assert_ptr_nonnull(strstr(error.text, "it has at most"));
     close_database();
 }
 END_TEST
@@ -152,11 +156,10 @@ START_TEST(bytes_come_back_as_they_were)
     snprintf(sql, sizeof(sql), "CREATE TABLE raw (data %s)", place.bytes_type);
     ck_assert_int_eq(sluice_execute(database, sql, NULL, 0, NULL, &error), 0);
     struct sluice_value value = sluice_bytes("a\0\xff\\", 4);
-    int status =
-        sluice_execute(database, "INSERT INTO raw VALUES (?1)", &value, 1, NULL, &error);
+    int status = sluice_execute(database, "INSERT INTO raw VALUES (?1)", &value, 1, NULL, &error);
     ck_assert_msg(status == 0, "%s", error.text);
-    ck_assert_int_eq(sluice_query(database, "SELECT data FROM raw", NULL, 0, compare_bytes,
-                         &is_seen, &error),
+    ck_assert_int_eq(
+        sluice_query(database, "SELECT data FROM raw", NULL, 0, compare_bytes, &is_seen, &error),
         0);
     ck_assert(is_seen);
     close_database();
@@ -192,6 +195,29 @@ START_TEST(a_row_that_is_set_to_what_it_was_counts_as_changed)
 }
 END_TEST
 
+START_TEST(what_only_one_database_has_is_read_or_refused_in_words)
+{
+    open_database();
+    if (test_database_is("postgresql")) {
+        struct sluice_value value = {.kind = SLUICE_TEXT, .data = "a\0b", .size = 3};
+        ck_assert_int_eq(sluice_query(database, "SELECT ?1", &value, 1, NULL, NULL, &error), -1);
+        ck_assert_int_eq(error.reaction, SLUICE_REJECT);
+        ck_assert_ptr_nonnull(strstr(error.text, "holds a NUL, which PostgreSQL cannot keep"));
+        bool is_seen = false;
+        ck_assert_int_eq(
+            sluice_execute(database, "SET bytea_output = 'escape'", NULL, 0, NULL, &error), 0);
+        ck_assert_int_eq(sluice_query(database, "SELECT '\\x6100ff5c'::bytea", NULL, 0,
+                             compare_bytes, &is_seen, &error),
+            0);
+        ck_assert(is_seen);
+    } else if (test_database_is("mariadb")) {
+        ck_assert_str_eq(rows("SELECT CAST(18446744073709551615 AS UNSIGNED), CAST(7 AS UNSIGNED)"),
+            "18446744073709551615 7;");
+    }
+    close_database();
+}
+END_TEST
+
 START_TEST(a_database_says_which_one_it_is)
 {
     open_database();
@@ -208,4 +234,5 @@ DATABASE_UNIT_MAIN("query", a_database_says_which_one_it_is,
     a_parameter_may_be_used_twice_and_in_any_order_and_a_question_mark_may_be_text,
     a_broken_constraint_has_its_own_code, a_statement_that_is_none_is_the_callers_mistake,
     a_row_that_is_set_to_what_it_was_counts_as_changed, bytes_come_back_as_they_were,
-    more_texts_than_a_connection_remembers_are_fine)
+    more_texts_than_a_connection_remembers_are_fine,
+    what_only_one_database_has_is_read_or_refused_in_words)

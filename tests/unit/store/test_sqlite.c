@@ -123,6 +123,46 @@ START_TEST(missing_and_newer_tables_are_refused_with_the_way_out)
 }
 END_TEST
 
+/* What version 2 added, taken away again. */
+static const char back_to_version_1[] =
+    "ALTER TABLE sluice_dead_letter DROP COLUMN tick;"
+    "ALTER TABLE sluice_relay DROP COLUMN tick;"
+    "ALTER TABLE sluice_relay DROP COLUMN holder;"
+    "ALTER TABLE sluice_relay DROP COLUMN term;"
+    "ALTER TABLE sluice_relay DROP COLUMN lease_ends_at;"
+    "UPDATE sluice_meta SET value = '1' WHERE name = 'schema_version'";
+
+START_TEST(older_tables_are_named_with_the_way_out_and_init_upgrades_them_with_what_they_hold)
+{
+    open_store();
+    publish(0, 3);
+    ck_assert_int_eq(sl_store_confirm(store, (struct sl_position) {.id = 1}, 1000, &error), 0);
+    sl_store_close(store);
+    sqlite3 *handle;
+    const char *url = temp_url(&temp, "sqlite", "app.db");
+    ck_assert_int_eq(sqlite3_open(temp_url(&temp, "", "app.db"), &handle), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(handle, back_to_version_1, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(handle);
+    ck_assert_int_eq(sl_store_open(url, SL_STORE_EXISTING, &store, &error), -1);
+    ck_assert_int_eq(error.code, SLUICE_NO_SCHEMA);
+    ck_assert_ptr_nonnull(strstr(error.text,
+        "version 1, older than this program's 2; upgrade them "
+        "with: sluice init --database sqlite:"));
+    ck_assert_int_eq(sl_store_open(url, SL_STORE_CREATE, &store, &error), 0);
+    sl_store_close(store);
+    int status = sl_store_open(url, SL_STORE_EXISTING, &store, &error);
+    ck_assert_msg(status == 0, "%s", error.text);
+    struct sl_outbox_state state;
+    ck_assert_int_eq(sl_store_outbox_state(store, &state, &error), 0);
+    ck_assert_int_eq(state.position.id, 1);
+    ck_assert_int_eq(state.unsent_count, 2);
+    bool is_held = false;
+    ck_assert_int_eq(sl_store_lease(store, "relay", 1000, &is_held, &error), 0);
+    ck_assert(is_held);
+    close_store();
+}
+END_TEST
+
 START_TEST(a_change_by_another_connection_is_seen_once)
 {
     open_store();
@@ -195,5 +235,6 @@ END_TEST
 UNIT_MAIN("sqlite", a_position_of_a_rolled_back_row_comes_again_and_of_a_deleted_one_never,
     a_database_that_keeps_its_texts_in_utf_16_is_read_as_utf_8,
     missing_and_newer_tables_are_refused_with_the_way_out,
+    older_tables_are_named_with_the_way_out_and_init_upgrades_them_with_what_they_hold,
     a_change_by_another_connection_is_seen_once,
     a_table_that_was_dropped_is_named_by_every_call_that_needs_it)
