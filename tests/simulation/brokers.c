@@ -90,6 +90,18 @@ static struct log_client clients[2 * SIM_PROCESSES];
 static struct sl_position source_position;
 static bool is_redriven[DB_ROWS_MAX];
 static int64_t faults_then[DB_ROWS_MAX];
+static bool was_held_then[DB_ROWS_MAX]; /* by another relay, which the broker had refused it to */
+
+static bool is_one_of_several(void)
+{
+    for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
+        if (clients[i].is_used && clients[i].process != sim_current &&
+            !sim_processes[clients[i].process].is_dead) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static int log_source_position(struct sl_broker *broker, const struct sl_source *source,
     struct sl_position *ret_position, struct sluice_error *error)
@@ -128,6 +140,7 @@ static int log_append(struct sl_broker *broker, const struct sl_append *append,
         int row = db_row_of(&append->events[i]);
         judge_arrival(row, NULL);
         faults_then[row] = database.fault_count;
+        was_held_then[row] = is_one_of_several() && db_is_held(row);
     }
     source_position = append->position_after;
     db_check_covered(source_position, "the source's position moved");
@@ -146,8 +159,10 @@ static int log_append_once(
         return sl_fail(error, SLUICE_INVALID, SLUICE_REJECT, "poison");
     }
     if (!is_redriven[row]) {
-        /* A relay that stood still may hold an event that another one has sent meanwhile. */
-        bool is_repeated = database.rows[row].is_sent && database.fault_count > faults_then[row];
+        /* A relay that stood still may hold an event that another one has sent meanwhile, or send
+           one that another one has held since it was read: the double fault of decision 0004. */
+        bool is_repeated = database.rows[row].is_sent &&
+            (database.fault_count > faults_then[row] || was_held_then[row]);
         broker_counts.repeats += is_repeated ? 1 : 0;
         is_redriven[row] = true;
         judge_arrival(row, is_repeated ? "held by a relay that had stood still" : NULL);
