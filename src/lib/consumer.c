@@ -17,6 +17,7 @@ enum {
     OUTAGE_REST_MAX_MS = 2000,
     LOOK_INTERVAL_MS = 1000, /* how often a server is asked whether something was redriven */
     FLUSH_DELAY_MS = 100,    /* how long a commit of the broker's position may lag */
+    FLUSH_AGAIN_MS = 5000,   /* after one that failed */
     RETENTION_INTERVAL_MS = 60000,
     DAY_MS = 86400000
 };
@@ -183,6 +184,8 @@ static void on_flush(uv_timer_t *timer)
     sluice_consumer *consumer = timer->data;
     struct sluice_error error;
     if (sl_reader_flush(consumer->reader, &error) != 0) {
+        /* What was noted is still to be said, though no record comes that would remind of it. */
+        uv_timer_start(&consumer->flush_timer, on_flush, FLUSH_AGAIN_MS, 0);
         on_failure(consumer, &error);
     }
 }
@@ -190,17 +193,17 @@ static void on_flush(uv_timer_t *timer)
 static int commit_offsets(sluice_consumer *consumer, const struct sl_record *records, size_t count,
     struct sluice_error *error)
 {
-    for (size_t i = 0; i < count; i++) {
+    int status = 0;
+    for (size_t i = 0; i < count && status == 0; i++) {
         /* Offsets rise within a partition, so the last call for it is the one that counts. */
-        if (sl_reader_commit(consumer->reader, records[i].event.topic, records[i].partition,
-                records[i].offset + 1, error) != 0) {
-            return -1;
-        }
+        status = sl_reader_commit(consumer->reader, records[i].event.topic, records[i].partition,
+            records[i].offset + 1, error);
     }
+    /* After a failure, too: what was noted before it would wait for the next record. */
     if (count > 0 && !uv_is_active((uv_handle_t *) &consumer->flush_timer)) {
         uv_timer_start(&consumer->flush_timer, on_flush, FLUSH_DELAY_MS, 0);
     }
-    return 0;
+    return status;
 }
 
 static int retain(sluice_consumer *consumer, struct sluice_error *error)
