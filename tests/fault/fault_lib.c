@@ -7,6 +7,7 @@
 
 #include "broker/broker.h"
 #include "fault/sweep.h"
+#include "support/sqlite_rows.h"
 #include "support/temp.h"
 
 enum { OPEN_STRIDE = 23, RUN_STRIDE = 11, EVENTS = 3 };
@@ -49,16 +50,6 @@ static void adopt(void)
     ck_assert_msg(status == 0, "%s", error.text);
 }
 
-static int64_t number_of(const char *sql)
-{
-    sqlite3_stmt *statement;
-    ck_assert_int_eq(sqlite3_prepare_v2(handle, sql, -1, &statement, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
-    int64_t number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return number;
-}
-
 static const char *text_of(const char *sql)
 {
     static char text[256];
@@ -90,7 +81,7 @@ START_TEST(a_database_that_cannot_be_opened_or_adopted_leaves_nothing_behind)
         sweep_disarm(&sweep, status, &error);
         ck_assert((database == NULL) == (status != 0));
         sluice_database_close(database);
-        ck_assert_int_eq(number_of("SELECT 1"), 1);
+        ck_assert_int_eq(number_of(handle, "SELECT 1"), 1);
     }
     close_file();
 }
@@ -117,8 +108,9 @@ START_TEST(a_publish_that_fails_leaves_the_transaction_with_what_it_held_or_take
         sweep_disarm(&sweep, status, &error);
         ck_assert((strcmp(id, "untouched") == 0) == (status != 0));
         bool is_open = sqlite3_get_autocommit(handle) == 0;
-        ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_outbox"), status == 0 ? 1 : 0);
-        ck_assert_int_eq(number_of("SELECT count(*) FROM effect"), is_open ? 1 : 0);
+        ck_assert_int_eq(
+            number_of(handle, "SELECT count(*) FROM sluice_outbox"), status == 0 ? 1 : 0);
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM effect"), is_open ? 1 : 0);
         if (!is_open) {
             /* What the service does next cannot go on as if nothing had happened. */
             ck_assert_int_eq(sluice_publish(database, &event, id, &error), -1);
@@ -157,15 +149,15 @@ START_TEST(begin_and_commit_are_done_or_not)
     SWEEP(sweep)
     {
         adopt();
-        int64_t before = number_of("SELECT count(*) FROM sluice_outbox");
+        int64_t before = number_of(handle, "SELECT count(*) FROM sluice_outbox");
         ck_assert_int_eq(sluice_begin(database, &error), 0);
         ck_assert_int_eq(sluice_publish(database, &event, NULL, &error), 0);
         sweep_arm(&sweep);
         int status = sluice_commit(database, &error);
         sweep_disarm(&sweep, status, &error);
         ck_assert_int_ne(sqlite3_get_autocommit(handle), 0);
-        ck_assert_int_eq(
-            number_of("SELECT count(*) FROM sluice_outbox"), before + (status == 0 ? 1 : 0));
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_outbox"),
+            before + (status == 0 ? 1 : 0));
         sluice_database_close(database);
     }
     close_file();
@@ -185,7 +177,8 @@ START_TEST(a_marker_is_new_until_it_is_there)
         int status = sluice_inbox_begin(database, "c", id, &is_new, &error);
         sweep_disarm(&sweep, status, &error);
         ck_assert_int_eq(is_new, status == 0 ? 1 : -5);
-        ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_inbox"), status == 0 ? 1 : 0);
+        ck_assert_int_eq(
+            number_of(handle, "SELECT count(*) FROM sluice_inbox"), status == 0 ? 1 : 0);
         sluice_rollback(database, NULL);
         sluice_database_close(database);
     }
@@ -319,13 +312,13 @@ START_TEST(effects_happen_once_whichever_allocation_of_a_run_fails)
         fill_log();
         run_consumer(&sweep);
         /* The last transaction may have failed after the stop: the next run completes it. */
-        if (number_of("SELECT count(*) FROM effect") < EVENTS) {
+        if (number_of(handle, "SELECT count(*) FROM effect") < EVENTS) {
             run_consumer(NULL);
         }
-        ck_assert_int_eq(number_of("SELECT count(*) FROM effect"), EVENTS);
-        ck_assert_int_eq(number_of("SELECT count(DISTINCT id) FROM effect"), EVENTS);
-        ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_inbox"), EVENTS);
-        ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_dead_letter"), 0);
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM effect"), EVENTS);
+        ck_assert_int_eq(number_of(handle, "SELECT count(DISTINCT id) FROM effect"), EVENTS);
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_inbox"), EVENTS);
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_dead_letter"), 0);
     }
     close_file();
 }

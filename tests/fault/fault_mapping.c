@@ -5,6 +5,7 @@
 #include "store/mapping.h"
 
 #include "fault/sweep.h"
+#include "support/sqlite_rows.h"
 #include "support/temp.h"
 
 enum { ROWS = 3, OPEN_STRIDE = 7 };
@@ -22,23 +23,6 @@ static struct sluice_error error;
 static sqlite3 *handle;
 static struct sl_store *store;
 
-static void run_sql(const char *sql)
-{
-    char *text = NULL;
-    int result = sqlite3_exec(handle, sql, NULL, NULL, &text);
-    ck_assert_msg(result == SQLITE_OK, "%s: %s", sql, text);
-}
-
-static int64_t number_of(const char *sql)
-{
-    sqlite3_stmt *statement;
-    ck_assert_int_eq(sqlite3_prepare_v2(handle, sql, -1, &statement, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
-    int64_t number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return number;
-}
-
 static int open_mapped(void)
 {
     return sl_mapping_open(temp_url(&temp, "sqlite", "app.db"), &mapping, &store, &error);
@@ -48,7 +32,7 @@ static void set_up(void)
 {
     temp_make(&temp);
     ck_assert_int_eq(sqlite3_open(temp_url(&temp, "", "app.db"), &handle), SQLITE_OK);
-    run_sql(
+    run_sql(handle,
         "CREATE TABLE outbox_event (id INTEGER PRIMARY KEY, topic TEXT, message_key TEXT,"
         " payload TEXT, status TEXT, retry_count INTEGER, sent_at INTEGER)");
 }
@@ -64,7 +48,7 @@ static void begin_again(void)
 {
     int status = open_mapped();
     ck_assert_msg(status == 0, "%s", error.text);
-    run_sql(
+    run_sql(handle,
         "PRAGMA synchronous = OFF; BEGIN; DELETE FROM outbox_event; DELETE FROM sluice_claim;"
         "UPDATE sluice_mapping SET tick = 0, position = 0, claimed_tick = 0, claimed_position = 0;"
         "INSERT INTO outbox_event VALUES (1, 't', 'k', 'one', 'PENDING', 0, NULL),"
@@ -82,7 +66,7 @@ static void read_ok(struct sl_outbox_batch *batch)
     int status = read_rows(batch);
     ck_assert_msg(status == 0, "%s", error.text);
     ck_assert_uint_eq(batch->count, ROWS);
-    ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_claim"), ROWS);
+    ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_claim"), ROWS);
     ck_assert(sl_text_equal(batch->events[1].payload, SL_TEXT("two")));
 }
 
@@ -133,12 +117,12 @@ START_TEST(rows_are_marked_together_and_before_the_position_moves)
         sweep_arm(&sweep);
         int status = sl_store_confirm(store, last, 5, &error);
         sweep_disarm(&sweep, status, &error);
-        bool has_moved = number_of("SELECT tick FROM sluice_mapping") == last.tick;
-        int64_t marked = number_of(sent);
+        bool has_moved = number_of(handle, "SELECT tick FROM sluice_mapping") == last.tick;
+        int64_t marked = number_of(handle, sent);
         ck_assert(marked == ROWS || (marked == 0 && !has_moved));
         ck_assert(has_moved || status != 0);
         ck_assert_int_eq(sl_store_confirm(store, last, 5, &error), 0);
-        ck_assert_int_eq(number_of(sent), ROWS);
+        ck_assert_int_eq(number_of(handle, sent), ROWS);
         sl_outbox_batch_deinit(&batch);
         sl_store_close(store);
     }

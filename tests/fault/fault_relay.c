@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "fault/sweep.h"
 #include "store/store.h"
+#include "support/sqlite_rows.h"
 #include "support/temp.h"
 
 enum { OPEN_STRIDE = 29, RUN_STRIDE = 19, EVENTS = 4, DEADLINE_MS = 10000 };
@@ -26,13 +27,6 @@ static void on_halt(void *context, const struct sluice_error *reason)
     (void) context;
     error = *reason;
     is_halted = true;
-}
-
-static void run_sql(sqlite3 *handle, const char *sql)
-{
-    char *text = NULL;
-    int result = sqlite3_exec(handle, sql, NULL, NULL, &text);
-    ck_assert_msg(result == SQLITE_OK, "%s: %s", sql, text);
 }
 
 static const char *text_of(sqlite3 *handle, const char *sql)
@@ -134,8 +128,8 @@ static int64_t log_count(void)
 static void run_until(int64_t count)
 {
     int64_t deadline_ms = sl_clock_monotonic_ms() + DEADLINE_MS;
-    while (!is_halted && sl_relay_stats(relay)->published_total +
-                sl_relay_stats(relay)->redriven_total < count) {
+    while (!is_halted &&
+        sl_relay_stats(relay)->published_total + sl_relay_stats(relay)->redriven_total < count) {
         ck_assert(sl_clock_monotonic_ms() < deadline_ms);
         uv_run(&loop, UV_RUN_ONCE);
     }

@@ -6,6 +6,7 @@
 
 #include "fault/sweep.h"
 #include "store/look.h"
+#include "support/sqlite_rows.h"
 #include "support/temp.h"
 
 enum { OPEN_STRIDE = 7 }; /* an open allocates some hundred times, mostly for SQLite's parser */
@@ -46,27 +47,10 @@ static void close_file(void)
     temp_remove(&temp);
 }
 
-static void run_sql(const char *sql)
-{
-    char *text = NULL;
-    int result = sqlite3_exec(handle, sql, NULL, NULL, &text);
-    ck_assert_msg(result == SQLITE_OK, "%s: %s", sql, text);
-}
-
-static int64_t number_of(const char *sql)
-{
-    sqlite3_stmt *statement;
-    ck_assert_int_eq(sqlite3_prepare_v2(handle, sql, -1, &statement, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
-    int64_t number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return number;
-}
-
 /* Something of everything: rows, markers, and a key with a failed head and one that waits. */
 static void fill(void)
 {
-    run_sql(
+    run_sql(handle,
         "INSERT INTO sluice_outbox (topic, message_key, type, payload, created_at) VALUES"
         " ('t', 'k', 'T', 'one', 1), ('t', NULL, 'T', 'two', 2), ('t', 'k', 'T', 'three', 3);"
         "UPDATE sluice_relay SET position = 2;"
@@ -83,7 +67,7 @@ static void fill(void)
 /* One number for all that the tables hold. */
 static int64_t fingerprint(void)
 {
-    return number_of(
+    return number_of(handle,
         "SELECT (SELECT total(position * 31 + length(payload)) FROM sluice_outbox) * 7"
         " + (SELECT total(length(event_id) + applied_at) FROM sluice_inbox) * 11"
         " + (SELECT total(applied_total * 3 + duplicates_total * 5 + updated_at)"
@@ -440,14 +424,14 @@ START_TEST(a_change_without_a_transaction_of_the_caller_is_whole_or_not_there)
     static int (*const changes[])(void) = {do_redrive, do_drop, do_held_remove, do_renew_id};
     open_file();
     fill();
-    run_sql(
+    run_sql(handle,
         "CREATE TEMP TABLE kept AS SELECT * FROM sluice_dead_letter;"
         "CREATE TEMP TABLE kept_meta AS SELECT * FROM sluice_meta;"
         "PRAGMA synchronous = OFF");
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         SWEEP_EACH(sweep, 3)
         {
-            run_sql(
+            run_sql(handle,
                 "BEGIN; DELETE FROM sluice_dead_letter;"
                 "INSERT INTO sluice_dead_letter SELECT * FROM kept;"
                 "REPLACE INTO sluice_meta SELECT * FROM kept_meta;"
@@ -470,19 +454,19 @@ END_TEST
 START_TEST(a_commit_that_fails_has_rolled_back)
 {
     open_file();
-    run_sql("PRAGMA synchronous = OFF");
+    run_sql(handle, "PRAGMA synchronous = OFF");
     SWEEP(sweep)
     {
         adopt();
-        int64_t before = number_of("SELECT count(*) FROM sluice_outbox");
+        int64_t before = number_of(handle, "SELECT count(*) FROM sluice_outbox");
         ck_assert_int_eq(sl_store_begin(store, &error), 0);
         ck_assert_int_eq(do_insert(), 0);
         sweep_arm(&sweep);
         int status = sl_store_commit(store, &error);
         sweep_disarm(&sweep, status, &error);
         ck_assert(!sl_store_in_transaction(store));
-        ck_assert_int_eq(
-            number_of("SELECT count(*) FROM sluice_outbox"), before + (status == 0 ? 1 : 0));
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_outbox"),
+            before + (status == 0 ? 1 : 0));
         sl_store_close(store);
     }
     close_file();
@@ -503,10 +487,10 @@ START_TEST(a_savepoint_is_undone_or_the_failure_is_told)
             int status = sl_store_savepoint_end(store, is_kept == 1, &error);
             sweep_disarm(&sweep, status, &error);
             if (status == 0) {
-                ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_outbox"), is_kept);
+                ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_outbox"), is_kept);
             }
             sl_store_rollback(store);
-            ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_outbox"), 0);
+            ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_outbox"), 0);
             sl_store_close(store);
         }
     }
@@ -558,7 +542,7 @@ START_TEST(an_adopted_connection_is_the_callers_whatever_fails)
             ck_assert_str_eq(sl_store_id(store), id);
             sl_store_close(store);
         }
-        ck_assert_int_eq(number_of("SELECT 1"), 1);
+        ck_assert_int_eq(number_of(handle, "SELECT 1"), 1);
     }
     close_file();
 }

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "fault/sweep.h"
+#include "support/sqlite_rows.h"
 #include "support/temp.h"
 
 enum { STRIDE = 7 };
@@ -40,16 +41,6 @@ static void adopt(void)
     int status = sluice_database_adopt_sqlite(handle, &database, &error);
     ck_assert_msg(status == 0, "%s", error.text);
     ck_assert_int_eq(sluice_database_set_url(database, url, &error), 0);
-}
-
-static int64_t number_of(const char *sql)
-{
-    sqlite3_stmt *statement;
-    ck_assert_int_eq(sqlite3_prepare_v2(handle, sql, -1, &statement, NULL), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
-    int64_t number = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return number;
 }
 
 static void clear(void)
@@ -162,8 +153,8 @@ START_TEST(a_transaction_with_listeners_and_tasks_is_there_or_not)
         sweep_disarm(&sweep, status, &error);
         int effects = (status == 0 ? 4 : 0) + own_effects;
         ck_assert_int_ne(sqlite3_get_autocommit(handle), 0);
-        ck_assert_int_eq(number_of("SELECT count(*) FROM effect"), effects);
-        ck_assert_int_eq(number_of("SELECT count(*) FROM sluice_outbox"), effects);
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM effect"), effects);
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM sluice_outbox"), effects);
         ck_assert_int_le(told, 1);
         ck_assert(told == 1 || status != 0);
         /* The connection is fit for more, whatever could not be set back. */
@@ -216,7 +207,7 @@ START_TEST(a_connection_beside_that_cannot_be_opened_leaves_the_outer_transactio
         sweep_disarm(&sweep, status, &error);
         ck_assert_int_eq(sqlite3_get_autocommit(handle), 0);
         ck_assert_int_eq(sqlite3_exec(handle, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
-        ck_assert_int_eq(number_of("SELECT count(*) FROM effect"), status == 0 ? 1 : 0);
+        ck_assert_int_eq(number_of(handle, "SELECT count(*) FROM effect"), status == 0 ? 1 : 0);
         sluice_database_close(database);
     }
     close_file();
