@@ -108,4 +108,17 @@ static inline int put_and_publish(sluice_database *inside, void *context, struct
     return put_word(inside, errand->word, why) != 0 ? -1 : publish_type(inside, errand->word, why);
 }
 
+/* A task that a work asks the loop for by the signal, and awaits. */
+static uv_async_t wish;
+static sluice_task *wished;
+
+static inline int wish_and_await(sluice_database *inside, void *context, struct sluice_error *why)
+{
+    struct errand *errand = context;
+    put(inside, errand->word);
+    ck_assert_int_eq(sluice_task_new(inside, &wished, why), 0);
+    uv_async_send(&wish);
+    return sluice_task_await(inside, wished, 0, why);
+}
+
 #endif

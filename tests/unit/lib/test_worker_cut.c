@@ -110,8 +110,6 @@ START_TEST(a_copy_that_a_job_begins_by_mistake_is_undone_with_the_job)
 END_TEST
 
 /* The loop's thread is the one that the work runs on; still it is not the work. */
-static uv_async_t wish;
-static sluice_task *wished;
 static enum sluice_code code_of_others;
 
 static void use_the_database(uv_async_t *signal)
@@ -123,15 +121,6 @@ static void use_the_database(uv_async_t *signal)
         code_of_others = why.code;
     }
     sluice_task_succeed(wished);
-}
-
-static int wish_and_await(sluice_database *inside, void *context, struct sluice_error *why)
-{
-    struct errand *errand = context;
-    put(inside, errand->word);
-    ck_assert_int_eq(sluice_task_new(inside, &wished, why), 0);
-    uv_async_send(&wish);
-    return sluice_task_await(inside, wished, 0, why);
 }
 
 START_TEST(the_loop_cannot_write_into_the_transaction_of_a_job_that_rests)

@@ -5,9 +5,6 @@
 
 #include "support/on_loop.h"
 
-static sluice_task *wished;
-static uv_async_t wish;
-
 /* What the loop's thread does while a work waits for it. */
 static void (*meanwhile)(void);
 

@@ -138,22 +138,10 @@ START_TEST(listeners_hear_in_their_phases_and_may_publish_and_veto)
 END_TEST
 
 /* A promise that the loop's thread keeps: by a timer, while the work waits. */
-static uv_async_t wish;
-static sluice_task *wished;
-
 static void grant(uv_async_t *signal)
 {
     sluice_task_succeed(wished);
     uv_close((uv_handle_t *) signal, NULL);
-}
-
-static int wish_and_await(sluice_database *inside, void *context, struct sluice_error *why)
-{
-    struct errand *errand = context;
-    put(inside, errand->word);
-    ck_assert_int_eq(sluice_task_new(inside, &wished, why), 0);
-    uv_async_send(&wish);
-    return sluice_task_await(inside, wished, 0, why);
 }
 
 START_TEST(a_work_waits_for_a_task_that_the_loop_itself_keeps)
